@@ -1,0 +1,236 @@
+//! Unix sockets only their owner may open.
+
+use nix::sys::stat::{Mode, fchmod};
+use std::fmt;
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::str::FromStr;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use thiserror::Error;
+use tokio::net::unix::SocketAddr;
+use tokio::net::{UnixListener, UnixSocket, UnixStream};
+
+/// Connections the kernel queues for us before callers get EAGAIN.
+const BACKLOG: u32 = 128;
+/// How long another start in the same directory may take before we give up.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+/// `sun_path` holds 108 bytes with its NUL (unix(7)).
+const MAX_PATH_BYTES: usize = 107;
+
+/// Where a server listens: an absolute path, also written `unix:///path` or `unix:/path`.
+///
+/// Made for clap: `FromStr` gives it a value parser.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Endpoint(PathBuf);
+
+impl Endpoint {
+    /// The socket's path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl AsRef<Path> for Endpoint {
+    fn as_ref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unix://{}", self.0.display())
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Text that is no [`Endpoint`].
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum EndpointError {
+    /// Another scheme, or a relative path.
+    #[error("{0:?} is not an absolute socket path (write unix:///run/x.sock or /run/x.sock)")]
+    NotAbsolute(String),
+    /// Longer than the kernel takes.
+    #[error("{0:?} is longer than the {MAX_PATH_BYTES} bytes of a socket path")]
+    TooLong(String),
+    /// A directory, not a socket.
+    #[error("{0:?} names a directory, not a socket")]
+    Directory(String),
+}
+
+impl FromStr for Endpoint {
+    type Err = EndpointError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let path = text.strip_prefix("unix://").or_else(|| text.strip_prefix("unix:")).unwrap_or(text);
+        if !path.starts_with('/') || path.contains('\0') {
+            return Err(EndpointError::NotAbsolute(text.to_owned()));
+        }
+        if path.ends_with('/') {
+            return Err(EndpointError::Directory(text.to_owned()));
+        }
+        if path.len() > MAX_PATH_BYTES {
+            return Err(EndpointError::TooLong(text.to_owned()));
+        }
+        Ok(Self(PathBuf::from(path)))
+    }
+}
+
+/// A socket could not be made.
+#[derive(Debug, Error)]
+pub enum BindError {
+    /// Somebody answers on it.
+    #[error("another process is listening on {}", .0.display())]
+    InUse(PathBuf),
+    /// Something that is not a socket lies there; it is left alone.
+    #[error("{} exists and is not a socket", .0.display())]
+    NotASocket(PathBuf),
+    /// Another start in this directory does not come to an end.
+    #[error("{} stays locked by another start", .0.display())]
+    Locked(PathBuf),
+    /// A step failed.
+    #[error("cannot {step} {}", .path.display())]
+    Io {
+        /// What was tried.
+        step: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+/// A listening socket, mode 0600, whose file goes away with it.
+///
+/// It is the stream of connections that tonic serves; for other protocols there is [`accept`](Self::accept).
+#[derive(Debug)]
+pub struct PrivateListener {
+    listener: UnixListener,
+    file: SocketFile,
+}
+
+impl PrivateListener {
+    /// The socket's path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.file.path
+    }
+
+    /// The next connection.
+    ///
+    /// # Errors
+    /// Those of accept(2).
+    pub async fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
+        self.listener.accept().await
+    }
+}
+
+impl futures::Stream for PrivateListener {
+    type Item = io::Result<UnixStream>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.listener.poll_accept(cx).map(|accepted| Some(accepted.map(|(stream, _)| stream)))
+    }
+}
+
+/// Removes the socket's file on drop, unless a successor has put its own there.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    id: (u64, u64),
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if identity(&self.path).ok() == Some(self.id) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino()))
+}
+
+/// Listens on `path`, open to the owner only, and removes the file when the listener is dropped.
+///
+/// A missing parent directory is made; an existing one keeps its mode. A socket left by a process that died is
+/// replaced; one that answers is not.
+///
+/// There is no moment at which others could connect. `bind` then `chmod` has one, and umask(2) is shared by
+/// all threads, so narrowing it for a moment breaks what they create meanwhile. Linux gives the file the mode of
+/// the unbound socket's own inode (net/unix/af_unix.c, `unix_bind_bsd`), so fchmod(2) comes first.
+/// Two starts at once are put in order by a lock on the directory.
+///
+/// # Errors
+/// See [`BindError`].
+pub async fn bind_private(path: impl AsRef<Path>) -> Result<PrivateListener, BindError> {
+    let path = path.as_ref();
+    let failed = |step| move |source| BindError::Io { step, path: path.to_owned(), source };
+    let dir = match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(dir).map_err(failed("make the directory of"))?;
+    let _lock = lock(dir).await?;
+    remove_stale(path).await?;
+
+    let socket = UnixSocket::new_stream().map_err(failed("make a socket for"))?;
+    fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR)
+        .map_err(io::Error::from)
+        .map_err(failed("make private the socket"))?;
+    socket.bind(path).map_err(failed("bind the socket"))?;
+    let file = SocketFile { path: path.to_owned(), id: identity(path).map_err(failed("stat the socket"))? };
+    let listener = socket.listen(BACKLOG).map_err(failed("listen on"))?;
+    Ok(PrivateListener { listener, file })
+}
+
+/// Holds the directory for the time of one start. The lock ends with the returned file.
+async fn lock(dir: &Path) -> Result<File, BindError> {
+    let failed = |source| BindError::Io { step: "lock the directory", path: dir.to_owned(), source };
+    let file = File::open(dir).map_err(failed)?;
+    let begun = tokio::time::Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_PATIENCE => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Err(TryLockError::WouldBlock) => return Err(BindError::Locked(dir.to_owned())),
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+    }
+}
+
+/// Removes a socket nobody answers on.
+async fn remove_stale(path: &Path) -> Result<(), BindError> {
+    let failed = |step| move |source| BindError::Io { step, path: path.to_owned(), source };
+    match fs::symlink_metadata(path) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(err) => return Err(failed("stat")(err)),
+        Ok(meta) if !meta.file_type().is_socket() => return Err(BindError::NotASocket(path.to_owned())),
+        Ok(_) => {}
+    }
+    match UnixStream::connect(path).await {
+        // EAGAIN: the queue of a listener is full.
+        Ok(_) => Err(BindError::InUse(path.to_owned())),
+        Err(err) if err.kind() == io::ErrorKind::WouldBlock => Err(BindError::InUse(path.to_owned())),
+        Err(err) if err.kind() == io::ErrorKind::ConnectionRefused => {
+            tracing::info!(path = %path.display(), "removing a socket nobody listens on");
+            fs::remove_file(path).map_err(failed("remove the old socket"))
+        }
+        Err(err) => Err(failed("see whether anybody listens on")(err)),
+    }
+}
+
+#[cfg(test)]
+mod tests;
