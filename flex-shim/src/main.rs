@@ -1,0 +1,5 @@
+//! The FlexVolume driver binary: one request to the node plugin, one JSON line.
+
+fn main() {
+    boathouse_flex_shim::run();
+}
