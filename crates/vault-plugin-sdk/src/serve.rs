@@ -1,0 +1,188 @@
+//! From `main` to a served plugin.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use csi_proto::plugin::logical::plugin_version_server::PluginVersionServer;
+use csi_proto::plugin::multiplexing::plugin_multiplexing_server::PluginMultiplexingServer;
+use csi_proto::plugin::pb::backend_server::BackendServer;
+use go_plugin::{Broker, Config, Environment, Stopped};
+use tonic::service::Routes;
+
+use crate::backend::{Backend, Setup};
+use crate::service::Service;
+
+/// How a plugin of Vault or OpenBao recognises its host; from the hosts' `sdk/plugin/serve.go`.
+const COOKIE: (&str, &str) = ("VAULT_BACKEND_PLUGIN", "6669da05-b1c8-4f49-97d9-c8e5bed98e20");
+/// Plugin protocol 5: AutoMTLS and multiplexing. Vault 1.12 and newer, every OpenBao.
+const PROTOCOLS: &[u32] = &[5];
+/// Set to `true` by hosts that lock their memory; plugins hold the same secrets.
+const MLOCK: &str = "VAULT_PLUGIN_MLOCK_ENABLED";
+
+/// A plugin: its name, version and how to make an engine for a mount.
+#[derive(Clone)]
+pub struct Plugin {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) factory: Arc<dyn Fn(&Setup) -> Backend + Send + Sync>,
+}
+
+impl Plugin {
+    /// `version` is a semantic version with a leading `v`; a host that registers the plugin with
+    /// another version refuses it. `factory` runs once per mount, before storage is available.
+    pub fn new<F>(name: impl Into<String>, version: impl Into<String>, factory: F) -> Self
+    where
+        F: Fn(&Setup) -> Backend + Send + Sync + 'static,
+    {
+        Self { name: name.into(), version: version.into(), factory: Arc::new(factory) }
+    }
+
+    fn routes(self, broker: Broker) -> Routes {
+        let service = Service::new(self, broker);
+        // Requests may be as large as the host lets them be.
+        let backend = BackendServer::new(service.clone())
+            .max_decoding_message_size(usize::MAX)
+            .max_encoding_message_size(usize::MAX);
+        Routes::new(backend)
+            .add_service(PluginVersionServer::new(service.clone()))
+            .add_service(PluginMultiplexingServer::new(service))
+    }
+}
+
+impl fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plugin")
+            .field("name", &self.name)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The plugin cannot run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The plugin's version is not what hosts accept.
+    #[error("plugin version \"{0}\" is not a semantic version with a leading v, like v1.2.3")]
+    Version(String),
+    /// Memory cannot be locked although the host wants it.
+    #[error(
+        "locking memory: {0}; grant the plugin CAP_IPC_LOCK or a larger memlock limit, or set disable_mlock \
+         in the host"
+    )]
+    Mlock(io::Error),
+    /// The async runtime cannot start.
+    #[error("starting the runtime: {0}")]
+    Runtime(io::Error),
+    /// Handshake, socket or transport failed.
+    #[error(transparent)]
+    Plugin(#[from] go_plugin::ServeError),
+}
+
+/// Serves until the host ends the plugin. The handshake line goes to `stdout`.
+///
+/// # Errors
+/// [`ServeError`].
+pub async fn serve(
+    plugin: Plugin,
+    env: &Environment,
+    stdout: &mut (dyn Write + Send),
+) -> Result<Stopped, ServeError> {
+    check_version(&plugin.version)?;
+    let config = Config::new(COOKIE.0, COOKIE.1, PROTOCOLS);
+    Ok(go_plugin::serve(&config, env, stdout, |broker| plugin.routes(broker)).await?)
+}
+
+/// The whole of `main`: logging, runtime, [`serve`]. Logs go to the host by stderr.
+///
+/// The arguments of the process are the host's business (TLS options of old protocols) and are
+/// ignored.
+pub fn run(plugin: Plugin) -> ExitCode {
+    let env = Environment::from_process(COOKIE.0);
+    match start(plugin, &env) {
+        Ok(stopped) => {
+            tracing::debug!(?stopped, "bye");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            // For a person at a shell, and readable in the host's log just as well.
+            let _ = writeln!(io::stderr(), "{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(plugin: Plugin, env: &Environment) -> Result<Stopped, ServeError> {
+    // Before anything costs time: a host may start us only to see the cookie refused.
+    go_plugin::handshake::check_cookie(&Config::new(COOKIE.0, COOKIE.1, PROTOCOLS), env)
+        .map_err(go_plugin::ServeError::from)?;
+    if std::env::var(MLOCK).is_ok_and(|value| value == "true") {
+        use rustix::mm::{MlockAllFlags, mlockall};
+        mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE)
+            .map_err(|error| ServeError::Mlock(error.into()))?;
+    }
+    go_plugin::log::init();
+    let name = plugin.name.clone();
+    std::panic::set_hook(Box::new(move |panic| {
+        // The default text starts a multi-line dump that hosts would log line by line. The payload
+        // is left out: it can quote a value.
+        let location = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(plugin = name, location, "panic");
+    }));
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServeError::Runtime)?;
+    let stopped = runtime.block_on(serve(plugin, env, &mut io::stdout()));
+    // Requests had their time.
+    runtime.shutdown_timeout(Duration::ZERO);
+    stopped
+}
+
+fn check_version(version: &str) -> Result<(), ServeError> {
+    let core = version.strip_prefix('v').unwrap_or_default().split(['-', '+']).next().unwrap_or_default();
+    let mut parts =
+        core.split('.').map(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
+    let three = parts.next() == Some(true) && parts.next() == Some(true) && parts.next() == Some(true);
+    match three && parts.next().is_none() {
+        true => Ok(()),
+        false => Err(ServeError::Version(version.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions() {
+        for good in ["v1.2.3", "v0.1.0-rc.1", "v1.2.3+build"] {
+            assert!(check_version(good).is_ok(), "{good}");
+        }
+        for bad in ["1.2.3", "v1.2", "v1.2.3.4", "v1.x.3", "", "v", "v1..3"] {
+            assert!(check_version(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_person_at_a_shell() {
+        let plugin = Plugin::new("x", "v1.0.0", |_| Backend::new(""));
+        let mut out = Vec::new();
+        let error = serve(plugin, &Environment::default(), &mut out).await.map_err(|error| error.to_string());
+        assert!(error.is_err_and(|text| text.contains("VAULT_BACKEND_PLUGIN")));
+        assert!(out.is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_old_host() {
+        let plugin = Plugin::new("x", "v1.0.0", |_| Backend::new(""));
+        let env = Environment {
+            cookie: Some(COOKIE.1.to_owned()),
+            protocol_versions: Some("4,3".to_owned()),
+            ..Environment::default()
+        };
+        let error = serve(plugin, &env, &mut Vec::new()).await.map_err(|error| error.to_string());
+        assert!(error.is_err_and(|text| text.contains("version 4,3,") && text.contains("speaks 5")));
+    }
+}
