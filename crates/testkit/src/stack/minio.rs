@@ -1,0 +1,220 @@
+//! One MinIO server on one directory.
+
+use super::{StackError, http, io};
+use crate::guard::{ProcessGuard, TempTree};
+use minio_admin::{Client, Credentials, Endpoint};
+use rusty_s3::{Bucket, S3Action as _, UrlStyle};
+use secrecy::{ExposeSecret as _, SecretString};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const START_LIMIT: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(20);
+const ATTEMPTS: u32 = 3;
+/// How long a signed request may be sent.
+const SIGNED_FOR: Duration = Duration::from_secs(60);
+
+/// A running server.
+#[derive(Debug)]
+pub struct Minio {
+    process: Option<ProcessGuard>,
+    program: PathBuf,
+    directory: PathBuf,
+    port: u16,
+    root_user: String,
+    root_password: SecretString,
+    admin: Client,
+    http: reqwest::Client,
+}
+
+impl Minio {
+    /// Starts a server with random root keys and waits until it serves.
+    ///
+    /// # Errors
+    /// [`StackError`] with the end of the server's log.
+    pub async fn start(program: &Path, tree: &TempTree) -> Result<Self, StackError> {
+        let mut attempt = 1;
+        loop {
+            let directory = tree.directory(&format!("minio-{attempt}")).map_err(io("make", tree.path()))?;
+            match Self::start_once(program, directory).await {
+                Err(StackError::Process(_)) if attempt < ATTEMPTS => attempt += 1,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn start_once(program: &Path, directory: PathBuf) -> Result<Self, StackError> {
+        let port = crate::free_port().map_err(io("find a port for", &directory))?;
+        let root_user = format!("root-{}", crate::random_hex(4));
+        let root_password = SecretString::from(crate::random_hex(16));
+        let endpoint = Endpoint::new(&format!("127.0.0.1:{port}"), false)?;
+        let admin = Client::new(endpoint, Credentials::new(root_user.clone(), root_password.clone()))?;
+        let mut minio = Self {
+            process: None,
+            program: program.to_owned(),
+            directory,
+            port,
+            root_user,
+            root_password,
+            admin,
+            http: http::client()?,
+        };
+        minio.restart().await?;
+        Ok(minio)
+    }
+
+    /// Ends the server: connections are refused until [`Minio::restart`].
+    pub fn stop(&mut self) {
+        self.process = None;
+    }
+
+    /// Starts it (again): same address, same keys, same data.
+    ///
+    /// # Errors
+    /// [`StackError`] with the end of the server's log.
+    pub async fn restart(&mut self) -> Result<(), StackError> {
+        self.stop();
+        let mut command = Command::new(&self.program);
+        command.args(["server", "--quiet", "--address", &format!("127.0.0.1:{}", self.port)]);
+        command.arg(self.directory.join("data"));
+        command
+            .env_clear()
+            .env("HOME", &self.directory)
+            .env("MINIO_BROWSER", "off")
+            .env("MINIO_UPDATE", "off");
+        command.env("MINIO_ROOT_USER", &self.root_user);
+        command.env("MINIO_ROOT_PASSWORD", self.root_password.expose_secret());
+        command.current_dir(&self.directory);
+        let process = ProcessGuard::start("MinIO", command, &self.directory.join("log"))?;
+        self.ready(&process).await?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    async fn ready(&self, process: &ProcessGuard) -> Result<(), StackError> {
+        let deadline = Instant::now() + START_LIMIT;
+        let address = format!("{}/minio/health/ready", self.url());
+        loop {
+            if !process.is_running() {
+                return Err(process.broken("ended while starting").into());
+            }
+            let healthy = http::send("GET health".into(), self.http.get(&address)).await.is_ok();
+            // Users are read from the drive a moment after the server says it is healthy.
+            if healthy && self.admin.list_users().await.is_ok() {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(process.broken(format!("was not ready within {START_LIMIT:?}")).into());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Freezes the server: connections are accepted by the kernel, nothing is answered.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn pause(&self) -> Result<(), StackError> {
+        Ok(self.process()?.pause()?)
+    }
+
+    /// Ends [`Minio::pause`].
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn resume(&self) -> Result<(), StackError> {
+        Ok(self.process()?.resume()?)
+    }
+
+    fn process(&self) -> Result<&ProcessGuard, StackError> {
+        self.process.as_ref().ok_or_else(|| StackError::Http {
+            operation: "MinIO".into(),
+            detail: "it was stopped by the test".into(),
+        })
+    }
+
+    /// The server's process id; `None` while it is stopped.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(ProcessGuard::pid)
+    }
+
+    /// The server's log.
+    pub fn log(&self) -> PathBuf {
+        self.directory.join("log")
+    }
+
+    /// `127.0.0.1:<port>`.
+    pub fn authority(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// `http://127.0.0.1:<port>`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.authority())
+    }
+
+    /// Root's access key.
+    pub fn root_user(&self) -> &str {
+        &self.root_user
+    }
+
+    /// Root's secret key.
+    pub fn root_password(&self) -> &SecretString {
+        &self.root_password
+    }
+
+    /// The admin API as root.
+    pub fn admin(&self) -> &Client {
+        &self.admin
+    }
+
+    fn bucket(&self, name: &str) -> Result<(Bucket, rusty_s3::Credentials), StackError> {
+        let make = |detail: String| StackError::Make { what: "an S3 request", detail };
+        let url = self.url().parse().map_err(|error: url::ParseError| make(error.to_string()))?;
+        let bucket = Bucket::new(url, UrlStyle::Path, name.to_owned(), "us-east-1")
+            .map_err(|error| make(error.to_string()))?;
+        Ok((bucket, rusty_s3::Credentials::new(&self.root_user, self.root_password.expose_secret())))
+    }
+
+    /// Makes a bucket.
+    ///
+    /// # Errors
+    /// [`StackError`]; one that exists is refused with status 409.
+    pub async fn create_bucket(&self, name: &str) -> Result<(), StackError> {
+        let (bucket, keys) = self.bucket(name)?;
+        let url = bucket.create_bucket(&keys).sign(SIGNED_FOR);
+        http::send(format!("make bucket {name}"), self.http.put(url)).await.map(drop)
+    }
+
+    /// Removes an empty bucket.
+    ///
+    /// # Errors
+    /// [`StackError`]; one that is not empty is refused with status 409.
+    pub async fn delete_bucket(&self, name: &str) -> Result<(), StackError> {
+        let (bucket, keys) = self.bucket(name)?;
+        let url = bucket.delete_bucket(&keys).sign(SIGNED_FOR);
+        http::send(format!("remove bucket {name}"), self.http.delete(url)).await.map(drop)
+    }
+
+    /// Writes an object, past any mount.
+    ///
+    /// # Errors
+    /// [`StackError`].
+    pub async fn put_object(&self, bucket: &str, key: &str, content: &[u8]) -> Result<(), StackError> {
+        let (s3, keys) = self.bucket(bucket)?;
+        let url = s3.put_object(Some(&keys), key).sign(SIGNED_FOR);
+        let request = self.http.put(url).body(content.to_vec());
+        http::send(format!("put {bucket}/{key}"), request).await.map(drop)
+    }
+
+    /// Reads an object, past any mount.
+    ///
+    /// # Errors
+    /// [`StackError`]; one that does not exist is refused with status 404.
+    pub async fn get_object(&self, bucket: &str, key: &str) -> Result<Vec<u8>, StackError> {
+        let (s3, keys) = self.bucket(bucket)?;
+        let url = s3.get_object(Some(&keys), key).sign(SIGNED_FOR);
+        http::send(format!("get {bucket}/{key}"), self.http.get(url)).await
+    }
+}
