@@ -1,0 +1,269 @@
+//! Flags and environment of `boathouse-node`.
+
+use boathouse_service::logs::LogArgs;
+use boathouse_service::uds::Endpoint as Socket;
+use clap::{Parser, ValueEnum};
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+use url::Url;
+use volume_spec::fence::{LEGACY_TEMPLATE, PathTemplate};
+use volume_spec::{Endpoint, Region, go_duration};
+
+/// The CSI node plugin of boathouse.statcan.gc.ca: mounts S3/MinIO buckets for pods, with keys that Vault makes
+/// for each pod, rotates and revokes. Needs root and /dev/fuse. May be killed at any time: mounts go on without
+/// it, and the next start takes them over.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "boathouse-node", version, about, after_help = IDENTITY_HELP, args_override_self = true)]
+pub struct Args {
+    /// Unix socket to serve CSI on, for kubelet; made with mode 0600
+    #[arg(
+        long,
+        env = "CSI_ENDPOINT",
+        value_name = "SOCKET",
+        default_value = "unix:///var/lib/kubelet/plugins/boathouse.statcan.gc.ca/csi.sock"
+    )]
+    pub endpoint: Socket,
+
+    /// Name of this node, as NodeGetInfo answers it
+    #[arg(long, env = "NODE_NAME", value_name = "NAME", default_value_t = hostname())]
+    pub node_id: String,
+
+    /// Directory for mounts and installed programs; on a disk, holds no secret. Every directory above it must be
+    /// searchable for others (mode o+x), because the FUSE daemons are not root
+    #[arg(long, env = "BOATHOUSE_STATE_DIR", value_name = "DIR", default_value = "/var/lib/boathouse")]
+    pub state_dir: PathBuf,
+
+    /// Directory for what must not reach a disk: notes of tokens that are not revoked yet. Must be on a tmpfs
+    #[arg(long, env = "BOATHOUSE_RUN_DIR", value_name = "DIR", default_value = "/run/boathouse")]
+    pub run_dir: PathBuf,
+
+    /// The keeper's binary; installed below the state directory at start
+    #[arg(long, env = "BOATHOUSE_KEEPER", value_name = "FILE", default_value_os_t = beside("boathouse-keeper"))]
+    pub keeper: PathBuf,
+
+    /// The FUSE daemon's binary; installed below the state directory at start
+    #[arg(long, env = "BOATHOUSE_GOOFYS", value_name = "FILE", default_value_os_t = beside("goofys"))]
+    pub goofys: PathBuf,
+
+    /// Users the FUSE daemons run as, one each, as FIRST-LAST; no other process should use them
+    #[arg(
+        long,
+        env = "BOATHOUSE_DAEMON_UIDS",
+        value_name = "FIRST-LAST",
+        default_value = "64000000-64065535",
+        value_parser = uid_range
+    )]
+    pub daemon_uids: RangeInclusive<u32>,
+
+    /// Vault or OpenBao server, scheme, host and port only
+    #[arg(long, env = "VAULT_ADDR", value_name = "URL", default_value = "https://127.0.0.1:8200")]
+    pub vault_addr: Url,
+
+    /// PEM bundle of the only authorities to trust for Vault; the system's without it
+    #[arg(long, env = "VAULT_CACERT", value_name = "FILE")]
+    pub vault_ca_file: Option<PathBuf>,
+
+    /// Vault namespace
+    #[arg(long, env = "VAULT_NAMESPACE", value_name = "NAMESPACE")]
+    pub vault_namespace: Option<String>,
+
+    /// Bound of one Vault call
+    #[arg(long, env = "BOATHOUSE_VAULT_TIMEOUT", value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    pub vault_timeout: Duration,
+
+    /// Vault auth mount where service-account tokens log in
+    #[arg(long, env = "BOATHOUSE_VAULT_AUTH_MOUNT", value_name = "MOUNT", default_value = "kubernetes")]
+    pub vault_auth_mount: String,
+
+    /// Auth plugin on that mount
+    #[arg(long, env = "BOATHOUSE_VAULT_AUTH_KIND", value_enum, default_value_t = AuthKind::Kubernetes)]
+    pub vault_auth_kind: AuthKind,
+
+    /// Role on that mount for pods' logins
+    #[arg(long, env = "BOATHOUSE_VAULT_ROLE", value_name = "ROLE", default_value = "boathouse")]
+    pub vault_role: String,
+
+    /// Audience of the service-account tokens, as in tokenRequests of the CSIDriver object
+    #[arg(long, env = "BOATHOUSE_TOKEN_AUDIENCE", value_name = "AUDIENCE", default_value = "vault")]
+    pub token_audience: String,
+
+    /// Accept a token that comes without the pod's namespace and service account beside it (podInfoOnMount). For
+    /// conformance tests and orchestrators that send none
+    #[arg(long, env = "BOATHOUSE_ALLOW_MISSING_POD_INFO")]
+    pub allow_missing_pod_info: bool,
+
+    /// Vault path for volumes without `vault-path`, with {namespace} for the pod's namespace, such as
+    /// minio/keys/profile-{namespace}
+    #[arg(long, env = "BOATHOUSE_DEFAULT_VAULT_PATH", value_name = "TEMPLATE", value_parser = PathTemplate::parse)]
+    pub default_vault_path: Option<PathTemplate>,
+
+    /// S3 server of volumes without `endpoint`; AWS S3 in the volume's region without it
+    #[arg(long, env = "BOATHOUSE_S3_ENDPOINT", value_name = "URL", value_parser = Endpoint::parse)]
+    pub s3_endpoint: Option<Endpoint>,
+
+    /// Region of volumes without `region`
+    #[arg(long, env = "BOATHOUSE_S3_REGION", value_name = "REGION", default_value = "us-east-1", value_parser = Region::parse)]
+    pub s3_region: Region,
+
+    /// PEM bundle of the only authorities to trust for https S3 servers; the system's without it
+    #[arg(long, env = "BOATHOUSE_S3_CA_FILE", value_name = "FILE")]
+    pub s3_ca_file: Option<PathBuf>,
+
+    /// How long an S3 server may take to answer the first request of a mount
+    #[arg(long, env = "BOATHOUSE_S3_TIMEOUT", value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    pub s3_timeout: Duration,
+
+    /// Bound of one publish; below kubelet's two minutes
+    #[arg(long, env = "BOATHOUSE_PUBLISH_TIMEOUT", value_name = "DURATION", default_value = "60s", value_parser = duration)]
+    pub publish_timeout: Duration,
+
+    /// How long a FUSE daemon may take to end once its mount is gone
+    #[arg(long, env = "BOATHOUSE_UNMOUNT_GRACE", value_name = "DURATION", default_value = "2s", value_parser = duration)]
+    pub unmount_grace: Duration,
+
+    /// How long a FUSE daemon uses keys before it asks its keeper again: new keys are in use everywhere after
+    /// that long
+    #[arg(long, env = "BOATHOUSE_KEY_POLL", value_name = "DURATION", default_value = "60s", value_parser = duration)]
+    pub key_poll: Duration,
+
+    /// How long after their last use old keys are revoked, for requests in flight
+    #[arg(long, env = "BOATHOUSE_KEY_DRAIN", value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    pub key_drain: Duration,
+
+    /// Serve FlexVolume callouts (the `boathouse` driver binary) on the agent socket, with this node's own Vault
+    /// identity, fenced by --flex-path
+    #[arg(long, env = "BOATHOUSE_FLEX", requires = "flex_token_file")]
+    pub flex: bool,
+
+    /// Unix socket of the agent API
+    #[arg(
+        long,
+        env = "BOATHOUSE_AGENT_SOCKET",
+        value_name = "SOCKET",
+        default_value = "unix:///run/boathouse/agent.sock"
+    )]
+    pub agent_socket: Socket,
+
+    /// Vault paths a FlexVolume pod may name: {namespace} is the pod's namespace with _ as -, {any} one path
+    /// segment. Repeat the flag, or separate by commas
+    #[arg(
+        long = "flex-path",
+        env = "BOATHOUSE_FLEX_PATHS",
+        value_name = "TEMPLATE",
+        value_delimiter = ',',
+        default_value = LEGACY_TEMPLATE,
+        value_parser = PathTemplate::parse
+    )]
+    pub flex_paths: Vec<PathTemplate>,
+
+    /// File with the node plugin's own service-account token, read at every login
+    #[arg(long, env = "BOATHOUSE_FLEX_TOKEN_FILE", value_name = "FILE")]
+    pub flex_token_file: Option<PathBuf>,
+
+    /// Role for the node's own login
+    #[arg(long, env = "BOATHOUSE_FLEX_VAULT_ROLE", value_name = "ROLE", default_value = "boathouse-node")]
+    pub flex_vault_role: String,
+
+    /// Address of /metrics, /healthz and /readyz
+    #[arg(long, env = "BOATHOUSE_METRICS_ADDR", value_name = "ADDR", default_value = "127.0.0.1:9810")]
+    pub metrics_addr: SocketAddr,
+
+    /// How and what to log
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+const IDENTITY_HELP: &str = "\
+Keys of a volume, by what it brings:
+  vault-path       the pod's service-account token logs in to Vault and reads that path (tokenRequests)
+  nodePublishSecretRef with accessKeyId and secretAccessKey, no vault-path
+                   those keys, as they are; Vault is not asked
+  FlexVolume       the node's own token logs in; --flex-path says what a namespace may read
+Durations are written as 90s, 5m, 1h30m.";
+
+/// Which Vault auth plugin takes the tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AuthKind {
+    /// Asks the API server about a token.
+    Kubernetes,
+    /// Checks a token's signature itself.
+    Jwt,
+}
+
+impl From<AuthKind> for vault_client::AuthKind {
+    fn from(kind: AuthKind) -> Self {
+        match kind {
+            AuthKind::Kubernetes => Self::Kubernetes,
+            AuthKind::Jwt => Self::Jwt,
+        }
+    }
+}
+
+fn hostname() -> String {
+    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default()
+}
+
+/// A program that was installed beside this one.
+fn beside(name: &str) -> PathBuf {
+    let own = std::env::current_exe().unwrap_or_default();
+    own.parent().map_or_else(|| PathBuf::from(name), |directory| directory.join(name))
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let nanos = go_duration::parse(text).map_err(|error| error.to_string())?;
+    match u64::try_from(nanos) {
+        Ok(nanos) if nanos > 0 => Ok(Duration::from_nanos(nanos)),
+        _ => Err("write a duration longer than zero, such as 90s".to_owned()),
+    }
+}
+
+fn uid_range(text: &str) -> Result<RangeInclusive<u32>, String> {
+    let ends = text.split_once('-').and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
+    match ends {
+        Some((first, last)) if 0 < first && first <= last => Ok(first..=last),
+        _ => Err("write FIRST-LAST, two user ids above 0, the smaller first".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use clap::CommandFactory as _;
+
+    fn parse(args: &[&str]) -> Result<Args, clap::Error> {
+        Args::try_parse_from([&["boathouse-node"], args].concat())
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn everything_has_a_default() {
+        let args = parse(&[]).unwrap();
+        assert!(!args.flex);
+        assert_eq!(args.flex_paths, [PathTemplate::parse(LEGACY_TEMPLATE).unwrap()]);
+        assert!(!args.node_id.is_empty());
+    }
+
+    #[test]
+    fn bad_values_are_refused_with_the_reason() {
+        for (args, reason) in [
+            (&["--key-poll", "60"][..], "missing unit"),
+            (&["--key-poll", "0"], "longer than zero"),
+            (&["--daemon-uids", "5-1"], "FIRST-LAST"),
+            (&["--daemon-uids", "0-10"], "FIRST-LAST"),
+            (&["--flex"], "--flex-token-file"),
+            (&["--flex-path", "a/keys/b"], "{namespace}"),
+            (&["--s3-endpoint", "minio:9000"], "scheme"),
+            (&["--vault-addr", "vault"], "--vault-addr"),
+        ] {
+            let error = parse(args).unwrap_err().to_string();
+            assert!(error.contains(reason), "{args:?}: {error}");
+        }
+    }
+}

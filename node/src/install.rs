@@ -1,0 +1,195 @@
+//! Keeper and FUSE daemon, copied to the host under a name made from their content.
+//!
+//! Keepers outlive the node plugin, its container and its image, so what they run from must too. A path that
+//! contains a digest is never overwritten: an upgrade adds a directory beside the one running mounts use.
+
+use sha2::{Digest as _, Sha256};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// The installed programs.
+#[derive(Debug, Clone)]
+pub struct Installed {
+    /// The keeper.
+    pub keeper: PathBuf,
+    /// The FUSE daemon.
+    pub daemon: PathBuf,
+    /// Directory with the keeper under the names `fusermount3` and `fusermount`.
+    pub helpers: PathBuf,
+    /// An empty directory: the mount point a daemon is told. Daemons stat it; the real one would not answer
+    /// before they serve it.
+    pub mountpoint: PathBuf,
+}
+
+/// The programs could not be installed.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// A program is not where it was said to be.
+    #[error("{what} not found at {path}: {source}; set {flag}")]
+    Missing {
+        /// `keeper` or `FUSE daemon goofys`.
+        what: &'static str,
+        /// Where it was looked for.
+        path: PathBuf,
+        /// The flag that names it.
+        flag: &'static str,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A file operation failed.
+    #[error("{operation} {path}: {source}")]
+    Io {
+        /// What was attempted.
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The unprivileged daemon could not reach its own binary.
+    #[error(
+        "state directory {state_dir}: {parent} has mode {mode:o}, so the unprivileged FUSE daemon cannot reach \
+         its binary below it; allow search for others (chmod o+x) or choose another --state-dir"
+    )]
+    Unreachable {
+        /// The state directory.
+        state_dir: PathBuf,
+        /// The directory that is closed.
+        parent: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+}
+
+fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> InstallError {
+    move |source| InstallError::Io { operation, path: path.to_owned(), source }
+}
+
+/// Installs both programs below `state_dir` unless they are there already.
+///
+/// # Errors
+/// See [`InstallError`].
+pub fn install(state_dir: &Path, keeper: &Path, daemon: &Path) -> Result<Installed, InstallError> {
+    let bin = state_dir.join("bin");
+    open_directory(&bin)?;
+    let mountpoint = state_dir.join("empty");
+    open_directory(&mountpoint)?;
+    reachable(state_dir, &bin)?;
+    let keeper = copy(&bin, keeper, "boathouse-keeper", "keeper", "--keeper")?;
+    let daemon = copy(&bin, daemon, "goofys", "FUSE daemon goofys", "--goofys")?;
+    let helpers = keeper.parent().unwrap_or(&bin).to_owned();
+    for name in ["fusermount3", "fusermount"] {
+        let link = helpers.join(name);
+        match fs::hard_link(&keeper, &link) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(io_error("link", &link)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(Installed { keeper, daemon, helpers, mountpoint })
+}
+
+/// A directory everybody may search.
+fn open_directory(path: &Path) -> Result<(), InstallError> {
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(io_error("create", path))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).map_err(io_error("open up", path))
+}
+
+fn reachable(state_dir: &Path, bin: &Path) -> Result<(), InstallError> {
+    let real = bin.canonicalize().map_err(io_error("resolve", bin))?;
+    for parent in real.ancestors() {
+        let mode = fs::metadata(parent).map_err(io_error("look at", parent))?.mode();
+        if mode & 0o001 == 0 {
+            let (state_dir, parent) = (state_dir.to_owned(), parent.to_owned());
+            return Err(InstallError::Unreachable { state_dir, parent, mode: mode & 0o7777 });
+        }
+    }
+    Ok(())
+}
+
+/// Copies a program to `<bin>/<digest>/<name>`.
+fn copy(
+    bin: &Path,
+    program: &Path,
+    name: &str,
+    what: &'static str,
+    flag: &'static str,
+) -> Result<PathBuf, InstallError> {
+    let missing = |source| InstallError::Missing { what, path: program.to_owned(), flag, source };
+    let mut file = io::BufReader::with_capacity(1 << 16, File::open(program).map_err(missing)?);
+    let mut digest = Sha256::new();
+    loop {
+        let chunk = io::BufRead::fill_buf(&mut file).map_err(io_error("read", program))?;
+        if chunk.is_empty() {
+            break;
+        }
+        digest.update(chunk);
+        let length = chunk.len();
+        io::BufRead::consume(&mut file, length);
+    }
+    let directory = bin.join(hex::encode(&digest.finalize()[..8]));
+    open_directory(&directory)?;
+    let installed = directory.join(name);
+    if installed.exists() {
+        return Ok(installed);
+    }
+    // Under another name first, so that a crash leaves no half program under the right one.
+    let half = directory.join(format!(".{name}.{}", std::process::id()));
+    fs::copy(program, &half).map_err(io_error("copy to", &half))?;
+    fs::set_permissions(&half, fs::Permissions::from_mode(0o755))
+        .map_err(io_error("make executable", &half))?;
+    fs::rename(&half, &installed).map_err(io_error("rename to", &installed))?;
+    Ok(installed)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    fn tree() -> tempfile::TempDir {
+        let tree = tempfile::tempdir().unwrap();
+        fs::set_permissions(tree.path(), fs::Permissions::from_mode(0o711)).unwrap();
+        fs::write(tree.path().join("k"), "keeper").unwrap();
+        fs::write(tree.path().join("g"), "goofys").unwrap();
+        tree
+    }
+
+    #[test]
+    fn installs_once_and_beside_what_runs() {
+        let tree = tree();
+        let state = tree.path().join("state");
+        let first = install(&state, &tree.path().join("k"), &tree.path().join("g")).unwrap();
+        let inode = fs::metadata(&first.daemon).unwrap().ino();
+        let again = install(&state, &tree.path().join("k"), &tree.path().join("g")).unwrap();
+        assert_eq!(fs::metadata(&again.daemon).unwrap().ino(), inode);
+        assert_eq!(fs::read(first.helpers.join("fusermount")).unwrap(), b"keeper");
+        fs::write(tree.path().join("g"), "goofys, newer").unwrap();
+        let upgraded = install(&state, &tree.path().join("k"), &tree.path().join("g")).unwrap();
+        assert_ne!(upgraded.daemon, first.daemon);
+        assert_eq!(fs::read(first.daemon).unwrap(), b"goofys");
+    }
+
+    #[test]
+    fn a_missing_program_is_named_with_its_flag() {
+        let tree = tree();
+        let error =
+            install(&tree.path().join("s"), &tree.path().join("k"), Path::new("/none/goofys")).unwrap_err();
+        assert!(
+            error.to_string().contains("/none/goofys") && error.to_string().contains("--goofys"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_closed_parent_is_named() {
+        let tree = tree();
+        fs::set_permissions(tree.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        let error =
+            install(&tree.path().join("s"), &tree.path().join("k"), &tree.path().join("g")).unwrap_err();
+        assert!(matches!(error, InstallError::Unreachable { mode: 0o700, .. }), "{error}");
+    }
+}

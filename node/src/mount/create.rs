@@ -1,0 +1,250 @@
+//! Making a FUSE mount: mounted, handed to a keeper, served by a daemon, read.
+
+use super::mounts::MountsConfig;
+use super::ready::{self, Read};
+use super::record::{MountKey, MountRecord, RecordError};
+use super::source::{dismantle, keeper_socket, source_name};
+use crate::keeper::{self, Keeper, KeeperError};
+use crate::lease::{Generation, Lease};
+use boathouse_bucket::{BucketClient, BucketError, S3Target};
+use boathouse_mounts::{FuseOptions, MountError, mount_fuse, open_fuse_device};
+use csi_proto::keeper::v1::{Launch, Status};
+use std::fs;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use volume_spec::{VolumeSpec, goofys};
+
+/// Keys younger than this may not have reached every MinIO server yet.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// Why there is no FUSE mount. Whatever was made by then is gone again.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// The bucket cannot be read with these keys.
+    #[error(transparent)]
+    Bucket(#[from] BucketError),
+    /// The keeper or the daemon did not start.
+    #[error(transparent)]
+    Keeper(#[from] KeeperError),
+    /// The daemon ended before it served anything.
+    #[error("FUSE daemon goofys {how} before it served bucket {bucket}; its last lines: {output}")]
+    Died {
+        /// The bucket.
+        bucket: String,
+        /// How it ended.
+        how: String,
+        /// What it said.
+        output: String,
+    },
+    /// The mount answers, but with an error.
+    #[error("read bucket {bucket} through FUSE daemon goofys: {source}; its last lines: {output}")]
+    Unreadable {
+        /// The bucket.
+        bucket: String,
+        /// What reading it answered.
+        source: std::io::Error,
+        /// What the daemon said.
+        output: String,
+    },
+    /// The mount does not answer.
+    #[error(
+        "read bucket {bucket} through FUSE daemon goofys: no answer within {after:?}; its last lines: {output}"
+    )]
+    Silent {
+        /// The bucket.
+        bucket: String,
+        /// How long was waited.
+        after: Duration,
+        /// What the daemon said.
+        output: String,
+    },
+    /// The kernel refused.
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    /// The record could not be written.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The mount's directory could not be made.
+    #[error("create {path}: {source}")]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// The endpoint is no URL a client can use.
+    #[error("endpoint {endpoint}: {source}")]
+    Endpoint {
+        /// The endpoint.
+        endpoint: String,
+        /// What is wrong with it.
+        source: url::ParseError,
+    },
+    /// All users of the daemons' range are taken.
+    #[error("no free user id for another FUSE daemon; widen --daemon-uids")]
+    NoUser,
+}
+
+/// Makes the mount of `record` in `directory`; on failure takes it down again.
+pub(super) async fn create(
+    config: &MountsConfig,
+    record: &MountRecord,
+    directory: &Path,
+    lease: &Lease,
+    deadline: Instant,
+) -> Result<(), CreateError> {
+    let made = build(config, record, directory, lease, deadline).await;
+    if made.is_err() {
+        // Nobody has seen the mount yet: nothing to wait for.
+        dismantle(directory, Duration::ZERO).await;
+    }
+    made
+}
+
+async fn build(
+    config: &MountsConfig,
+    record: &MountRecord,
+    directory: &Path,
+    lease: &Lease,
+    deadline: Instant,
+) -> Result<(), CreateError> {
+    // The probe runs beside the daemon's start, for the time it saves. It knows why a bucket cannot be read,
+    // the daemon mostly does not: so a failed probe ends the attempt, and a failed daemon waits for its word.
+    let client = BucketClient::new(&config.http, probe_target(&record.key)?, &lease.generation.keys)?;
+    let within = config.endpoint_timeout.min(deadline.saturating_duration_since(Instant::now()));
+    let mut probe = tokio::spawn(probe(client, record.key.spec.clone(), lease.generation.clone(), within));
+    // Never dropped half way: a keeper that is being started could not be found again.
+    if let Err(error) = launch(config, record, directory, lease).await {
+        verdict(probe.await)?;
+        return Err(error);
+    }
+    let read = read(&record.key, directory, deadline);
+    tokio::pin!(read);
+    tokio::select! {
+        probed = &mut probe => {
+            verdict(probed)?;
+            read.await
+        }
+        answer = &mut read => {
+            verdict(probe.await)?;
+            answer
+        }
+    }
+}
+
+fn verdict(probed: Result<Result<(), BucketError>, tokio::task::JoinError>) -> Result<(), CreateError> {
+    match probed {
+        Ok(answer) => Ok(answer?),
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
+async fn probe(
+    client: BucketClient,
+    spec: VolumeSpec,
+    keys: Arc<Generation>,
+    within: Duration,
+) -> Result<(), BucketError> {
+    let prefix = spec.prefix.as_ref().map(|prefix| format!("{}/", prefix.as_str().trim_end_matches('/')));
+    let age = crate::clock::now().saturating_sub(keys.issued_at);
+    if keys.token.is_some() && age < crate::clock::millis(FRESH) {
+        client.probe_fresh_keys(prefix.as_deref(), within).await
+    } else {
+        client.probe(prefix.as_deref(), within).await
+    }
+}
+
+fn probe_target(key: &MountKey) -> Result<S3Target, CreateError> {
+    let spec = &key.spec;
+    let endpoint = spec.endpoint.as_ref().map(ToString::to_string).unwrap_or_default();
+    Ok(S3Target {
+        endpoint: endpoint.parse().map_err(|source| CreateError::Endpoint { endpoint, source })?,
+        region: spec.region.as_ref().map_or(goofys::DEFAULT_REGION, |region| region.as_str()).to_owned(),
+        bucket: spec.bucket.to_string(),
+        path_style: true,
+    })
+}
+
+/// Mounts, and starts keeper and daemon.
+async fn launch(
+    config: &MountsConfig,
+    record: &MountRecord,
+    directory: &Path,
+    lease: &Lease,
+) -> Result<(), CreateError> {
+    let source = directory.join("source");
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| CreateError::Directory { path, source }
+    };
+    fs::DirBuilder::new().mode(0o700).create(directory).map_err(failed(directory))?;
+    fs::DirBuilder::new().mode(0o700).create(&source).map_err(failed(&source))?;
+    record.write(directory)?;
+    let fuse = open_fuse_device()?;
+    let options = FuseOptions {
+        subtype: "goofys",
+        source: &source_name(&record.id),
+        user: record.daemon_uid,
+        group: record.daemon_uid,
+    };
+    mount_fuse(&source, fuse.as_fd(), &options)?;
+    keeper::launch(&config.installed.keeper, orders(config, record, directory, lease), fuse).await?;
+    Ok(())
+}
+
+/// Reads the mount, and finds out why if that does not work.
+pub(super) async fn read(key: &MountKey, directory: &Path, deadline: Instant) -> Result<(), CreateError> {
+    let answer = ready::read(&directory.join("source"), deadline).await;
+    let status = match answer {
+        Read::Answered => return Ok(()),
+        _ => Keeper::at(&keeper_socket(directory)).status().await.unwrap_or_default(),
+    };
+    let bucket = key.spec.bucket_and_prefix();
+    let output = last_lines(&status);
+    Err(match (answer, exit(&status)) {
+        (_, Some(how)) => CreateError::Died { bucket, how, output },
+        (Read::Silent(after), None) => CreateError::Silent { bucket, after, output },
+        (Read::Failed(source), None) => CreateError::Unreadable { bucket, source, output },
+        (Read::Answered, None) => return Ok(()),
+    })
+}
+
+fn orders(config: &MountsConfig, record: &MountRecord, directory: &Path, lease: &Lease) -> Launch {
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let arguments = goofys::arguments(&record.key.spec, &config.installed.mountpoint);
+    Launch {
+        mount_id: record.id.clone(),
+        control_socket: text(&keeper_socket(directory)),
+        daemon_path: text(&config.installed.daemon),
+        daemon_args: arguments.into_iter().map(|argument| argument.to_string_lossy().into_owned()).collect(),
+        helper_dir: text(&config.installed.helpers),
+        daemon_uid: record.daemon_uid,
+        daemon_gid: record.daemon_uid,
+        poll_ms: crate::clock::millis(config.poll),
+        ca_file: config.s3_ca_file.as_deref().map(text).unwrap_or_default(),
+        generation: Some(lease.generation.as_ref().into()),
+        login: Some(lease.lineage.login().to_wire()),
+    }
+}
+
+/// How a daemon ended, if it did.
+pub(super) fn exit(status: &Status) -> Option<String> {
+    status.exit.as_ref().map(|exit| match exit.signal {
+        0 => format!("ended with exit code {}", exit.code),
+        signal => match nix::sys::signal::Signal::try_from(signal) {
+            Ok(name) => format!("was killed by {name}"),
+            Err(_) => format!("was killed by signal {signal}"),
+        },
+    })
+}
+
+/// A daemon's last lines on one line.
+pub(super) fn last_lines(status: &Status) -> String {
+    let lines: Vec<&str> =
+        status.last_output.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let from = lines.len().saturating_sub(4);
+    if lines.is_empty() { "(none)".to_owned() } else { lines[from..].join(" | ") }
+}

@@ -1,0 +1,253 @@
+//! All FUSE mounts of this node.
+
+use super::create::{CreateError, create, exit, last_lines, read};
+use super::ours;
+use super::record::{MountKey, MountRecord};
+use super::source::{Binding, Health, Source, dismantle};
+use crate::install::Installed;
+use crate::keeper::KeeperError;
+use crate::lease::{Lease, Leases};
+use crate::locks::KeyedLocks;
+use crate::metrics::Metrics;
+use boathouse_bucket::Http;
+use boathouse_mounts::{MountError, table};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
+
+/// What mounts are made with.
+#[derive(Debug)]
+pub struct MountsConfig {
+    /// Where the mounts' directories are.
+    pub mounts_dir: PathBuf,
+    /// Keeper and daemon.
+    pub installed: Installed,
+    /// How long one hand-out of keys may be used before the daemon asks again.
+    pub poll: Duration,
+    /// PEM file with the certificate authorities of S3 endpoints; none for the system's.
+    pub s3_ca_file: Option<PathBuf>,
+    /// Connections for probing buckets.
+    pub http: Http,
+    /// How long an S3 endpoint may take to answer the first request.
+    pub endpoint_timeout: Duration,
+    /// How long a daemon may take to end after its mount is gone.
+    pub unmount_grace: Duration,
+    /// Users the daemons run as, one each.
+    pub daemon_uids: RangeInclusive<u32>,
+}
+
+/// What the mount table has at a path.
+#[derive(Debug)]
+pub enum At {
+    /// No mount.
+    Nothing,
+    /// A mount of ours; on top if there are several.
+    Ours {
+        /// What is known of it; none when its directory is gone.
+        source: Option<Arc<Source>>,
+        /// Whether it was bound read-only.
+        read_only: bool,
+    },
+    /// Somebody else's mount, with its filesystem type.
+    Foreign(String),
+}
+
+/// All FUSE mounts of this node. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Mounts {
+    pub(super) shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) config: MountsConfig,
+    pub(super) leases: Leases,
+    pub(super) metrics: Metrics,
+    pub(super) sources: Mutex<BTreeMap<String, Arc<Source>>>,
+    /// Held while a mount of a key is made, looked for, or taken down.
+    making: KeyedLocks<MountKey>,
+    uids: Mutex<BTreeSet<u32>>,
+}
+
+impl Mounts {
+    /// No mounts known yet; see [`Mounts::adopt`].
+    #[must_use]
+    pub fn new(config: MountsConfig, leases: Leases, metrics: Metrics) -> Self {
+        let shared = Shared {
+            config,
+            leases,
+            metrics,
+            sources: Mutex::default(),
+            making: KeyedLocks::default(),
+            uids: Mutex::default(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// A mount for `key`: the living one, or a new one made with `lease`. The second value says whether it is
+    /// new.
+    ///
+    /// # Errors
+    /// See [`CreateError`]; nothing is then left behind.
+    pub async fn open(
+        &self,
+        key: MountKey,
+        lease: Lease,
+        deadline: Instant,
+    ) -> Result<(Binding, bool), CreateError> {
+        let _making = self.shared.making.lock(&key).await;
+        if let Some(source) = self.living(&key) {
+            let binding = source.bind_soon();
+            // Success means readable for the second target too: its daemon may hang.
+            let patience = Instant::now() + self.shared.config.endpoint_timeout;
+            read(&key, &source.directory, deadline.min(patience)).await?;
+            return Ok((binding, false));
+        }
+        let shared = &self.shared;
+        let id = hex::encode(rand::random::<[u8; 8]>());
+        let daemon_uid = shared.take_uid()?;
+        let record = MountRecord { id: id.clone(), key, daemon_uid };
+        let directory = shared.config.mounts_dir.join(&id);
+        if let Err(error) = create(&shared.config, &record, &directory, &lease, deadline).await {
+            shared.uids().remove(&daemon_uid);
+            return Err(error);
+        }
+        let source = Source::new(record, directory, Some(lease.lineage.clone()), Health::Alive);
+        shared.leases.attach(lease, &id, source.keeper.clone()).await;
+        let binding = source.bind_soon();
+        self.add(source);
+        Ok((binding, true))
+    }
+
+    /// What is mounted at a path, by the mount table alone.
+    ///
+    /// # Errors
+    /// When the mount table cannot be read.
+    pub fn at(&self, target: &Path) -> Result<At, MountError> {
+        let table = table()?;
+        let top = table.iter().filter(|entry| entry.mount_point == target).max_by_key(|entry| entry.mount_id);
+        Ok(match top {
+            None => At::Nothing,
+            Some(entry) => match ours(entry) {
+                Some(id) => {
+                    At::Ours { source: self.shared.sources().get(id).cloned(), read_only: entry.read_only }
+                }
+                None => At::Foreign(entry.fs_type.clone()),
+            },
+        })
+    }
+
+    /// Removes every mount of ours from a path, youngest first, and answers their ids.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn detach(&self, target: &Path) -> Result<Vec<String>, MountError> {
+        let ids: Vec<String> = table()?
+            .iter()
+            .filter(|entry| entry.mount_point == target)
+            .filter_map(|entry| ours(entry).map(str::to_owned))
+            .collect();
+        boathouse_mounts::detach_all(target, |entry| ours(entry).is_some())?;
+        Ok(ids)
+    }
+
+    /// Takes down a mount that has no target any more. The handles end when its keys are revoked.
+    pub async fn release(&self, id: &str) -> Vec<JoinHandle<()>> {
+        let Some(source) = self.shared.sources().get(id).cloned() else { return Vec::new() };
+        let _making = self.shared.making.lock(&source.key).await;
+        let in_use = source.about_to_be_bound()
+            || source.targets().map_or_else(
+                |error| {
+                    tracing::warn!(mount = id, %error, "look for a mount's targets; keeping it");
+                    true
+                },
+                |targets| !targets.is_empty(),
+            );
+        if in_use || self.shared.sources().remove(id).is_none() {
+            return Vec::new();
+        }
+        dismantle(&source.directory, self.shared.config.unmount_grace).await;
+        self.shared.uids().remove(&source.daemon_uid);
+        self.shared.count();
+        match &source.lineage {
+            Some(lineage) => self.shared.leases.detach(lineage, id),
+            None => Vec::new(),
+        }
+    }
+
+    /// All sources.
+    #[must_use]
+    pub fn sources(&self) -> Vec<Arc<Source>> {
+        self.shared.sources().values().cloned().collect()
+    }
+
+    /// Takes a source into the books and watches over it.
+    pub(super) fn add(&self, source: Arc<Source>) {
+        self.shared.uids().insert(source.daemon_uid);
+        self.shared.sources().insert(source.id.clone(), source.clone());
+        self.shared.count();
+        if source.health() == Health::Alive {
+            tokio::spawn(watch(self.shared.clone(), source));
+        }
+    }
+
+    fn living(&self, key: &MountKey) -> Option<Arc<Source>> {
+        let sources = self.shared.sources();
+        sources.values().find(|source| source.key == *key && source.health() == Health::Alive).cloned()
+    }
+}
+
+impl Shared {
+    pub(super) fn sources(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Source>>> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn uids(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+        self.uids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_uid(&self) -> Result<u32, CreateError> {
+        let mut taken = self.uids();
+        let free =
+            self.config.daemon_uids.clone().find(|uid| !taken.contains(uid)).ok_or(CreateError::NoUser)?;
+        taken.insert(free);
+        Ok(free)
+    }
+
+    fn count(&self) {
+        self.metrics.mounts(self.sources().len());
+    }
+}
+
+/// Notices the end of a mount's daemon or keeper.
+async fn watch(shared: Arc<Shared>, source: Arc<Source>) {
+    let (reason, label) = match source.keeper.watch().await {
+        Ok(status) => {
+            let how = exit(&status).unwrap_or_else(|| "ended".to_owned());
+            (format!("FUSE daemon {how}; its last lines: {}", last_lines(&status)), "died")
+        }
+        Err(error @ (KeeperError::Gone { .. } | KeeperError::Talk { .. })) => {
+            (format!("keeper lost: {error}"), "keeper-lost")
+        }
+        Err(error) => {
+            tracing::warn!(mount = source.id, %error, "watch a keeper");
+            return;
+        }
+    };
+    let expected = !shared.sources().contains_key(&source.id);
+    shared.metrics.daemon_exit(if expected { "unmounted" } else { label });
+    source.set_dead(reason.clone());
+    if expected {
+        tracing::info!(mount = source.id, bucket = source.key.spec.bucket_and_prefix(), "unmounted");
+    } else {
+        tracing::error!(
+            mount = source.id,
+            bucket = source.key.spec.bucket_and_prefix(),
+            reason,
+            "a mount is dead; the next publish of each of its targets replaces it"
+        );
+    }
+}

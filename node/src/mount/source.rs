@@ -1,0 +1,159 @@
+//! One FUSE mount with its keeper.
+
+use super::record::{MountKey, MountRecord};
+use super::{SOURCE_PREFIX, ours};
+use crate::keeper::Keeper;
+use crate::lease::Lineage;
+use boathouse_mounts::MountError;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How a FUSE mount does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// Its daemon runs.
+    Alive,
+    /// Its daemon or keeper ended; the reason. A FUSE session cannot be resumed, so it stays dead.
+    Dead(String),
+}
+
+/// One FUSE mount.
+#[derive(Debug)]
+pub struct Source {
+    /// Unique on this node.
+    pub id: String,
+    /// What it is for.
+    pub key: MountKey,
+    /// The user its daemon runs as.
+    pub daemon_uid: u32,
+    /// Its keeper.
+    pub keeper: Keeper,
+    /// The keys it uses; none when it was found dead.
+    pub lineage: Option<Arc<Lineage>>,
+    pub(super) directory: PathBuf,
+    health: Mutex<Health>,
+    /// Publishes that are about to bind it.
+    binding: AtomicUsize,
+    /// Whether a statfs is under way.
+    pub(crate) asking: AtomicBool,
+}
+
+/// A publish that is about to bind a source; while it exists the source is not torn down.
+#[derive(Debug)]
+pub struct Binding(pub(super) Arc<Source>);
+
+impl Drop for Binding {
+    fn drop(&mut self) {
+        self.0.binding.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Binding {
+    /// The source.
+    #[must_use]
+    pub fn source(&self) -> &Arc<Source> {
+        &self.0
+    }
+}
+
+/// The control socket of the keeper of the mount in `directory`.
+pub(super) fn keeper_socket(directory: &Path) -> PathBuf {
+    directory.join("keeper.sock")
+}
+
+/// The mount source that marks a mount as ours.
+pub(super) fn source_name(id: &str) -> String {
+    format!("{SOURCE_PREFIX}{id}")
+}
+
+impl Source {
+    pub(super) fn new(
+        record: MountRecord,
+        directory: PathBuf,
+        lineage: Option<Arc<Lineage>>,
+        health: Health,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            keeper: Keeper::at(&keeper_socket(&directory)),
+            id: record.id,
+            key: record.key,
+            daemon_uid: record.daemon_uid,
+            lineage,
+            directory,
+            health: Mutex::new(health),
+            binding: AtomicUsize::new(0),
+            asking: AtomicBool::new(false),
+        })
+    }
+
+    /// Where the FUSE mount is.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.directory.join("source")
+    }
+
+    /// How it does, as last heard.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_dead(&self, reason: String) {
+        *self.health.lock().unwrap_or_else(PoisonError::into_inner) = Health::Dead(reason);
+    }
+
+    pub(super) fn bind_soon(self: &Arc<Self>) -> Binding {
+        self.binding.fetch_add(1, Ordering::SeqCst);
+        Binding(self.clone())
+    }
+
+    pub(super) fn about_to_be_bound(&self) -> bool {
+        self.binding.load(Ordering::SeqCst) > 0
+    }
+
+    /// Where it is bound, by the mount table.
+    pub(super) fn targets(&self) -> Result<Vec<PathBuf>, MountError> {
+        let own = self.path();
+        let table = boathouse_mounts::table()?;
+        let bound = table
+            .into_iter()
+            .filter(|entry| ours(entry) == Some(self.id.as_str()) && entry.mount_point != own);
+        Ok(bound.map(|entry| entry.mount_point).collect())
+    }
+}
+
+/// Takes down what there is of a mount: the FUSE mount, the daemon, the keeper, the directory. Nothing here
+/// waits for the daemon to answer, and nothing that may hold data is deleted: only files and empty directories
+/// this crate made.
+pub(super) async fn dismantle(directory: &Path, grace: Duration) {
+    let source = directory.join("source");
+    let devices =
+        boathouse_mounts::detach_all(&source, |entry| ours(entry).is_some()).unwrap_or_else(|error| {
+            tracing::warn!(path = %source.display(), %error, "unmount a source");
+            Vec::new()
+        });
+    let keeper = Keeper::at(&keeper_socket(directory));
+    match keeper.shutdown(grace).await {
+        Ok(_) | Err(crate::keeper::KeeperError::Gone { .. }) => {}
+        Err(error) => {
+            tracing::warn!(%error, "end a keeper");
+            // Whoever still waits for this session must not wait for ever.
+            for device in devices {
+                if let Err(error) = boathouse_mounts::abort_fuse(device) {
+                    tracing::warn!(%error, "abort a FUSE session");
+                }
+            }
+        }
+    }
+    MountRecord::remove(directory);
+    let _ = std::fs::remove_file(keeper_socket(directory));
+    for path in [&source, directory] {
+        if let Err(error) = std::fs::remove_dir(path)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %path.display(), %error, "remove a mount's directory");
+        }
+    }
+}

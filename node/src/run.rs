@@ -1,0 +1,162 @@
+//! From flags to a running node plugin.
+
+use crate::args::Args;
+use crate::install::install;
+use crate::lease::{Journal, Leases, NodeIdentity, Revoker, RotationPolicy, VaultAccess};
+use crate::locks::KeyedLocks;
+use crate::metrics::Metrics;
+use crate::mount::{Mounts, MountsConfig};
+use crate::publish::Publisher;
+use crate::rpc::{Agent, CsiNode, FlexPolicy, Policy};
+use anyhow::{Context as _, ensure};
+use boathouse_bucket::{Http, HttpConfig};
+use boathouse_service::border::Workers;
+use boathouse_service::csi_identity::CsiIdentity;
+use boathouse_service::{metrics, serve, shutdown, uds};
+use prometheus_client::registry::Registry;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tonic::service::Routes;
+use vault_client::{AuthMethod, VaultClient, VaultConfig};
+use volume_spec::fence::Fence;
+
+/// How long calls under way may take once we are asked to stop; Kubernetes kills after 30 s.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// Takes over the mounts of earlier runs, then serves CSI Identity and Node (and the agent API where FlexVolume
+/// is on) until SIGTERM or SIGINT. Mounts stay.
+///
+/// # Errors
+/// When something it cannot work without is missing; the error says what to do.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let stop = shutdown::signal().context("cannot listen for signals")?;
+    ensure!(nix::unistd::geteuid().is_root(), "boathouse-node mounts filesystems and must run as root");
+    ensure!(
+        std::path::Path::new("/dev/fuse").exists(),
+        "/dev/fuse is missing: load the kernel module (modprobe fuse) and give the container the device"
+    );
+    let mut registry = Registry::default();
+    let node_metrics = Metrics::register(&mut registry);
+    let ready = Arc::new(AtomicBool::new(false));
+    let readiness: metrics::Readiness = {
+        let ready = ready.clone();
+        Arc::new(
+            move || {
+                if ready.load(Ordering::SeqCst) { Ok(()) } else { Err("taking over mounts".to_owned()) }
+            },
+        )
+    };
+    let _monitoring = metrics::serve(args.metrics_addr, Arc::new(registry), readiness.clone()).await?;
+
+    let publisher = publisher(&args, node_metrics)?;
+    let found = publisher.mounts.adopt().await;
+    tracing::info!(
+        alive = found.alive,
+        dead = found.dead,
+        removed = found.removed,
+        revoking = found.orphaned,
+        "took over what an earlier run left"
+    );
+
+    let policy = Arc::new(policy(&args));
+    let workers = Workers::new();
+    let node = CsiNode::new(publisher.clone(), policy.clone(), args.node_id.clone(), workers.clone());
+    let listener = uds::bind_private(&args.endpoint).await?;
+    let agent = if args.flex {
+        let listener = uds::bind_private(&args.agent_socket).await?;
+        tracing::info!(path = %listener.path().display(), "serving FlexVolume callouts");
+        Some(tokio::spawn(Agent::new(publisher, policy, workers.clone()).serve(listener)))
+    } else {
+        None
+    };
+    ready.store(true, Ordering::SeqCst);
+    let routes =
+        Routes::new(CsiIdentity::new(Vec::new(), readiness).into_service()).add_service(node.into_service());
+    let served = serve(
+        listener,
+        routes,
+        async {
+            let _ = stop.await;
+        },
+        GRACE,
+    )
+    .await;
+    if let Some(agent) = agent {
+        agent.abort();
+    }
+    workers.drain(GRACE).await;
+    served?;
+    Ok(())
+}
+
+fn publisher(args: &Args, metrics: Metrics) -> anyhow::Result<Publisher> {
+    let client = VaultClient::new(&VaultConfig {
+        ca_file: args.vault_ca_file.clone(),
+        namespace: args.vault_namespace.clone(),
+        timeout: args.vault_timeout,
+        ..VaultConfig::new(args.vault_addr.clone())
+    })
+    .context("Vault settings")?;
+    let auth = |role: &str| AuthMethod {
+        mount: args.vault_auth_mount.clone(),
+        kind: args.vault_auth_kind.into(),
+        role: role.to_owned(),
+    };
+    let node = args
+        .flex_token_file
+        .clone()
+        .filter(|_| args.flex)
+        .map(|token_file| NodeIdentity { token_file, auth: auth(&args.flex_vault_role) });
+    let vault = VaultAccess { client: client.clone(), auth: auth(&args.vault_role), node };
+    let journal = Journal::open(&args.run_dir)?;
+    let revoker = Revoker::new(Some(client), journal.clone(), metrics.clone());
+    let rotation = RotationPolicy { drain: args.key_drain, ..RotationPolicy::default() };
+    let leases = Leases::new(Some(vault), rotation, journal, revoker, metrics.clone());
+
+    let mounts_dir = args.state_dir.join("mounts");
+    // The directory itself stays open for search; what is below is for root alone.
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&mounts_dir)
+        .with_context(|| format!("create state directory {}", mounts_dir.display()))?;
+    // As the mount table will spell it.
+    let state_dir = args.state_dir.canonicalize().context("resolve the state directory")?;
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o711);
+    std::fs::set_permissions(&state_dir, mode).context("open the state directory for search")?;
+    let config = MountsConfig {
+        mounts_dir: state_dir.join("mounts"),
+        installed: install(&state_dir, &args.keeper, &args.goofys)?,
+        poll: args.key_poll,
+        s3_ca_file: args.s3_ca_file.clone(),
+        http: Http::new(HttpConfig {
+            ca_file: args.s3_ca_file.clone(),
+            timeout: args.s3_timeout,
+            ..HttpConfig::default()
+        })?,
+        endpoint_timeout: args.s3_timeout,
+        unmount_grace: args.unmount_grace,
+        daemon_uids: args.daemon_uids.clone(),
+    };
+    let mounts = Mounts::new(config, leases.clone(), metrics.clone());
+    Ok(Publisher {
+        mounts,
+        leases,
+        metrics,
+        limit: args.publish_timeout,
+        busy: Arc::new(KeyedLocks::default()),
+    })
+}
+
+fn policy(args: &Args) -> Policy {
+    Policy {
+        audience: args.token_audience.clone(),
+        require_pod_info: !args.allow_missing_pod_info,
+        endpoint: args.s3_endpoint.clone(),
+        region: args.s3_region.clone(),
+        vault_path: args.default_vault_path.clone(),
+        flex: args.flex.then(|| FlexPolicy { fence: Fence(args.flex_paths.clone()) }),
+    }
+}
