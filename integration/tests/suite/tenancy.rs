@@ -1,0 +1,100 @@
+//! One tenant cannot reach another, whatever it writes into its volume.
+
+use crate::scene::{LIFE, Scene, refused, write_and_close};
+use crate::world::{Case, Shared, beside};
+use anyhow::ensure;
+use boathouse_testkit::kubelet::TOKENS;
+use boathouse_testkit::stack::{Claims, Identities, Stack};
+use tonic::Code;
+
+pub(crate) fn cases() -> Vec<Case> {
+    vec![
+        beside!(another_tenants_path_is_denied),
+        beside!(another_tenants_bucket_is_denied),
+        beside!(tokens_that_are_not_good_are_denied),
+        beside!(a_token_of_another_pods_account_is_denied),
+        beside!(tenants_never_share_a_mount),
+    ]
+}
+
+async fn another_tenants_path_is_denied(shared: &Shared, stack: &Stack) -> anyhow::Result<()> {
+    let scene = Scene::new(shared, stack, "path-a").await?;
+    let other = stack.tenant("path-b", LIFE).await?;
+    let volume = scene.volume("nb").with("vault-path", &other.vault_path);
+    let status = refused(
+        scene.node.publish(stack.identities(), &volume).await,
+        Code::PermissionDenied,
+        &["Vault denied", &other.vault_path],
+    )?;
+    ensure!(!status.message().contains("eyJ"), "a token is in the message: {status}");
+    ensure!(other.users_among(&stack.minio_users().await?).is_empty());
+    let missing = scene.volume("nb").with("vault-path", "nowhere/keys/profile-path-a");
+    let answer = scene.node.publish(stack.identities(), &missing).await;
+    refused(answer, Code::PermissionDenied, &["nowhere/keys/profile-path-a"])?;
+    scene.finish(stack).await
+}
+
+async fn another_tenants_bucket_is_denied(shared: &Shared, stack: &Stack) -> anyhow::Result<()> {
+    let scene = Scene::new(shared, stack, "bucket-a").await?;
+    stack.tenant("bucket-b", LIFE).await?;
+    let volume = scene.volume("nb").with("bucket", "bucket-b");
+    refused(
+        scene.node.publish(stack.identities(), &volume).await,
+        Code::PermissionDenied,
+        &["bucket-b", "access denied"],
+    )?;
+    scene.finish(stack).await
+}
+
+async fn tokens_that_are_not_good_are_denied(shared: &Shared, stack: &Stack) -> anyhow::Result<()> {
+    let scene = Scene::new(shared, stack, "tokens").await?;
+    let volume = scene.volume("nb");
+    let stranger = Identities::generate()?;
+    refused(scene.node.publish(&stranger, &volume).await, Code::PermissionDenied, &["Vault denied login"])?;
+    let mut expired = volume.clone();
+    expired.claims.lifetime = -60;
+    refused(scene.node.publish(stack.identities(), &expired).await, Code::PermissionDenied, &["login"])?;
+    // A good token does not vouch for a bad one of the same account: the mount of the first is not shared.
+    let target = scene.node.publish(stack.identities(), &volume).await?;
+    let mut second = scene.volume("other-pod");
+    second.claims = Claims { lifetime: 600, ..second.claims };
+    refused(scene.node.publish(&stranger, &second).await, Code::PermissionDenied, &["Vault denied login"])?;
+    scene.node.unpublish(&volume.id(), &target).await?;
+    scene.finish(stack).await
+}
+
+async fn a_token_of_another_pods_account_is_denied(shared: &Shared, stack: &Stack) -> anyhow::Result<()> {
+    let scene = Scene::new(shared, stack, "stated-a").await?;
+    let other = stack.tenant("stated-b", LIFE).await?;
+    let volume = scene.volume("nb").with("vault-path", &other.vault_path).with("bucket", &other.bucket);
+    let mut request = volume.request(stack.identities(), &scene.node.pods());
+    boathouse_testkit::kubelet::make_parent(request.target_path.as_ref())?;
+    // What a pod's own Secret could carry: a genuine token of somebody else.
+    let theirs = boathouse_testkit::kubelet::PodVolume::new(other.pod("victim", LIFE), "v", &[]);
+    let theirs = theirs.request(stack.identities(), &scene.node.pods());
+    request.secrets.insert(TOKENS.into(), theirs.volume_context[TOKENS].clone());
+    let answer = scene.node.send_publish(request).await;
+    refused(answer, Code::PermissionDenied, &["stated-a", "stated-b"])?;
+    ensure!(other.users_among(&stack.minio_users().await?).is_empty());
+    scene.finish(stack).await
+}
+
+async fn tenants_never_share_a_mount(shared: &Shared, stack: &Stack) -> anyhow::Result<()> {
+    let scene = Scene::new(shared, stack, "share-a").await?;
+    let other = stack.tenant("share-b", LIFE).await?;
+    let mine = scene.volume("nb").with("bucket", "shared");
+    let mut theirs = mine.clone().with("vault-path", &other.vault_path);
+    theirs.claims = other.pod("nb-b", LIFE);
+    let a = scene.node.publish(stack.identities(), &mine).await?;
+    let b = scene.node.publish(stack.identities(), &theirs).await?;
+    ensure!(scene.mounts().len() == 2 && scene.users(stack).await?.len() == 1);
+    ensure!(other.users_among(&stack.minio_users().await?).len() == 1);
+    std::fs::create_dir(a.join("share-a"))?;
+    std::fs::write(a.join("share-a/x"), "mine")?;
+    let written = write_and_close(&b.join("share-a/y"), b"theirs");
+    ensure!(written.is_err(), "b writes into a's folder");
+    scene.node.unpublish(&mine.id(), &a).await?;
+    ensure!(std::fs::read_dir(&b).is_ok());
+    scene.node.unpublish(&theirs.id(), &b).await?;
+    scene.finish(stack).await
+}
