@@ -9,6 +9,7 @@ mod bad_requests;
 mod csi;
 mod faults;
 mod flex;
+mod kubernetes_auth;
 mod outages;
 mod restarts;
 mod rotation;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         tenancy::cases(),
         faults::cases(),
         flex::cases(),
+        kubernetes_auth::cases(),
         rotation::cases(),
         restarts::cases(),
         outages::cases(),
