@@ -5,11 +5,13 @@
 //! parent directory ([`resolve`]), and unmounting is `umount2(MNT_DETACH)`, which never asks the daemon.
 
 mod mountinfo;
+mod sessions;
 mod syscalls;
 
-pub use mountinfo::{Device, Entry, ParseError, parse};
+pub use mountinfo::{Device, Entry, ParseError, parse, top_at};
+pub use sessions::{abort_fuse, session_ended};
 pub use syscalls::{
-    FuseOptions, Readonly, abort_fuse, bind, detach_all, is_tmpfs, mount_fuse, open_fuse_device, resolve,
+    FuseOptions, Readonly, bind, detach_all, is_tmpfs, make_readonly, mount_fuse, open_fuse_device, resolve,
     table,
 };
 
@@ -45,7 +47,7 @@ pub enum MountError {
         /// The path as given.
         path: std::path::PathBuf,
     },
-    /// More mounts are stacked on a path than any run of this product could have made.
+    /// Somebody mounts on a path faster than it is unmounted.
     #[error("unmount {path}: still a mount point after {rounds} rounds")]
     StillMounted {
         /// The path.

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Device number of a mounted filesystem. Every bind mount of one FUSE session shows the same one, and no
 /// other filesystem does: it is how the targets of a source are found without touching either.
@@ -17,8 +17,10 @@ pub struct Device {
 /// One line of the mount table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Unique while the mount exists; a higher id is a younger mount.
+    /// Unique while the mount exists; the kernel gives the ids of gone mounts out again.
     pub mount_id: u32,
+    /// The mount this one is mounted on.
+    pub parent_id: u32,
     /// Device of the mounted filesystem.
     pub device: Device,
     /// Directory inside the filesystem that is mounted here (`/` unless a subdirectory was bound).
@@ -53,10 +55,18 @@ pub fn parse(document: &[u8]) -> Result<Vec<Entry>, ParseError> {
         .collect()
 }
 
+/// The mount that a path shows: of those stacked on it, the one that no other is mounted on. Not the one with
+/// the highest id: ids are reused.
+#[must_use]
+pub fn top_at<'a>(table: &'a [Entry], path: &Path) -> Option<&'a Entry> {
+    let stacked: Vec<&Entry> = table.iter().filter(|entry| entry.mount_point == path).collect();
+    stacked.iter().copied().find(|entry| !stacked.iter().any(|other| other.parent_id == entry.mount_id))
+}
+
 fn entry(line: &[u8]) -> Result<Entry, &'static str> {
     let mut fields = line.split(|byte| *byte == b' ');
     let mount_id = number(fields.next().ok_or("mount id")?).ok_or("mount id")?;
-    fields.next().ok_or("parent id")?;
+    let parent_id = number(fields.next().ok_or("parent id")?).ok_or("parent id")?;
     let device = device(fields.next().ok_or("device")?).ok_or("device")?;
     let root = unescape(fields.next().ok_or("root")?);
     let mount_point = unescape(fields.next().ok_or("mount point")?);
@@ -67,6 +77,7 @@ fn entry(line: &[u8]) -> Result<Entry, &'static str> {
     let source = fields.next().ok_or("source")?;
     Ok(Entry {
         mount_id,
+        parent_id,
         device,
         root: root.into(),
         mount_point: mount_point.into(),
@@ -119,7 +130,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::os::unix::ffi::OsStrExt as _;
-    use std::path::Path;
 
     #[test]
     fn reads_a_fuse_line_with_optional_fields_and_escapes() {
@@ -129,6 +139,7 @@ mod tests {
             entries,
             vec![Entry {
                 mount_id: 611,
+                parent_id: 29,
                 device: Device { major: 0, minor: 77 },
                 root: "/".into(),
                 mount_point: "/var/lib/a b/mount".into(),
@@ -145,6 +156,18 @@ mod tests {
             parse(b"1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 0:5 / /dev rw - devtmpfs devtmpfs rw\n").unwrap();
         assert_eq!(entries.len(), 2);
         assert!(!entries[0].read_only);
+    }
+
+    #[test]
+    fn the_top_is_decided_by_parents_not_by_ids() {
+        let table = parse(
+            b"76 29 0:50 / /t rw - fuse.goofys dead rw\n73 76 0:51 / /t rw - fuse.goofys new rw\n\
+              29 1 8:1 / / rw - ext4 /dev/sda1 rw\n",
+        )
+        .unwrap();
+        assert_eq!(top_at(&table, Path::new("/t")).unwrap().mount_id, 73);
+        assert_eq!(top_at(&table, Path::new("/")).unwrap().mount_id, 29);
+        assert!(top_at(&table, Path::new("/u")).is_none());
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::fs::{File, OpenOptions};
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-/// How many mounts may be stacked on one path before unmounting gives up.
-const MOST_ROUNDS: u32 = 64;
+/// How many more mounts than there were at first may be unmounted from a path before that counts as a fight.
+const SPARE_ROUNDS: u32 = 16;
 
 fn syscall(operation: &'static str, path: &Path) -> impl FnOnce(Errno) -> MountError {
     move |errno| MountError::Syscall { operation, path: path.to_owned(), errno }
@@ -100,54 +100,46 @@ pub enum Readonly {
 pub fn bind(source: &Path, target: &Path, readonly: Readonly) -> Result<(), MountError> {
     let none: Option<&str> = None;
     mount(Some(source), target, none, MsFlags::MS_BIND, none).map_err(syscall("bind mount on", target))?;
-    if readonly == Readonly::Yes {
-        // mount(2): the flags of a bind mount are set by a second call; the ones not named are cleared.
-        let flags = MsFlags::MS_REMOUNT
-            | MsFlags::MS_BIND
-            | MsFlags::MS_RDONLY
-            | MsFlags::MS_NOSUID
-            | MsFlags::MS_NODEV;
-        if let Err(errno) = mount(none, target, none, flags, none) {
-            let _ = umount2(target, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW);
-            return Err(syscall("make read-only", target)(errno));
-        }
+    if readonly == Readonly::Yes
+        && let Err(error) = make_readonly(target)
+    {
+        let _ = umount2(target, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW);
+        return Err(error);
     }
     Ok(())
+}
+
+/// Makes a bind mount read-only, and leaves the filesystem and its other mounts as they are.
+pub fn make_readonly(target: &Path) -> Result<(), MountError> {
+    // mount(2): the flags of a bind mount are set by a second call; the ones not named are cleared.
+    let flags =
+        MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    let none: Option<&str> = None;
+    mount(none, target, none, flags, none).map_err(syscall("make read-only", target))
 }
 
 /// Unmounts everything of ours that is stacked on `target` and returns the devices that were there, youngest
 /// first. `ours` decides by the table entry; the first mount that is not ours ends it. No mount is no error.
 pub fn detach_all(target: &Path, ours: impl Fn(&Entry) -> bool) -> Result<Vec<Device>, MountError> {
     let mut devices = Vec::new();
-    for _ in 0..MOST_ROUNDS {
+    let mut rounds = 0;
+    let mut most = SPARE_ROUNDS;
+    loop {
         let table = table()?;
-        let Some(top) =
-            table.iter().filter(|entry| entry.mount_point == target).max_by_key(|entry| entry.mount_id)
-        else {
-            return Ok(devices);
-        };
-        if !ours(top) {
-            return Ok(devices);
+        let Some(top) = mountinfo::top_at(&table, target).filter(|top| ours(top)) else { return Ok(devices) };
+        if rounds == 0 {
+            let stacked = table.iter().filter(|entry| entry.mount_point == target).count();
+            most += u32::try_from(stacked).unwrap_or(u32::MAX - SPARE_ROUNDS);
         }
+        if rounds == most {
+            return Err(MountError::StillMounted { path: target.to_owned(), rounds });
+        }
+        rounds += 1;
         match umount2(target, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
             // EINVAL: somebody else unmounted it since the table was read; the next round sees that.
             Ok(()) | Err(Errno::EINVAL) => devices.push(top.device),
             Err(errno) => return Err(syscall("unmount", target)(errno)),
         }
-    }
-    Err(MountError::StillMounted { path: target.to_owned(), rounds: MOST_ROUNDS })
-}
-
-/// Ends a FUSE session for everybody: every request in flight fails with ENOTCONN, nothing waits any more.
-/// The last step against a daemon that hangs (fuse.rst, "Aborting a filesystem connection"). A session that
-/// is already gone is no error.
-pub fn abort_fuse(device: Device) -> Result<(), MountError> {
-    let path = PathBuf::from(format!("/sys/fs/fuse/connections/{}/abort", device.minor));
-    match std::fs::write(&path, "1") {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(MountError::Io { operation: "abort FUSE connection", path, source })
-        }
-        _ => Ok(()),
     }
 }
 
@@ -183,10 +175,5 @@ mod tests {
     fn detaching_a_directory_that_is_no_mount_does_nothing() {
         let tree = tempfile::tempdir().unwrap();
         assert_eq!(detach_all(tree.path(), |_| true).unwrap(), Vec::new());
-    }
-
-    #[test]
-    fn a_session_that_is_gone_is_already_aborted() {
-        abort_fuse(Device { major: 0, minor: u32::MAX }).unwrap();
     }
 }
