@@ -142,12 +142,14 @@ impl Daemon {
         self.exited.trip();
     }
 
-    /// Gives the daemon `grace` to exit by itself, then asks it to, then kills it; whether it is gone.
+    /// Gives the daemon `grace` to exit by itself, then asks it to, then kills it; whether it is gone. Without any
+    /// grace it is killed at once: whoever asks for that knows that it has nothing left to do.
     pub fn end(&self, grace: Duration) -> bool {
         if self.exited.wait(Some(grace)) {
             return true;
         }
-        for (signal, patience) in [(Signal::SIGTERM, TERM_GRACE), (Signal::SIGKILL, KILL_GRACE)] {
+        let steps = [(Signal::SIGTERM, TERM_GRACE), (Signal::SIGKILL, KILL_GRACE)];
+        for (signal, patience) in steps.into_iter().skip(usize::from(grace.is_zero())) {
             self.signal(signal);
             if self.exited.wait(Some(patience)) {
                 return true;

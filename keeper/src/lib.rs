@@ -19,6 +19,7 @@ use std::os::fd::RawFd;
 use std::path::Path;
 use std::process::ExitCode;
 
+mod ask;
 pub mod control;
 pub mod credentials;
 pub mod daemon;
@@ -43,12 +44,15 @@ pub const FUSE_FD_VARIABLE: &str = "BOATHOUSE_FUSE_FD";
 const HELP: &str = "\
 Runs one FUSE daemon without privileges and hands it the keys of its mount.
 
-Usage: boathouse-keeper [--help | --version]
+Usage: boathouse-keeper [--help | --version | --ask list|statfs PATH]
 
 This program is started by boathouse-node, one per mount, with a unix socket as its stdin; there is nothing to
 type. Everything it needs (the /dev/fuse descriptor, the daemon, the keys) arrives over that socket, so that no
 secret is ever in an argument, the environment or a file. Afterwards it answers on the control socket of its
 mount until it is told to shut down.
+
+With --ask it answers one question about a mounted directory and ends; boathouse-node asks this way, because a
+FUSE mount that hangs holds whoever asks it.
 
 Under the name fusermount3 or fusermount it is the stand-in that gives the FUSE daemon its descriptor.
 ";
@@ -69,6 +73,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         [a] if a == "--version" || a == "-V" => {
             say(concat!("boathouse-keeper ", env!("CARGO_PKG_VERSION"), "\n"))
         }
+        [ask, question, path] if ask == "--ask" => ask::run(question, Path::new(path))
+            .unwrap_or_else(|| complain(question, "is not a question; ask list or statfs")),
         [a, ..] => complain(a, "is not an argument of boathouse-keeper; see --help"),
     }
 }
