@@ -113,7 +113,7 @@ impl VaultClient {
     /// Extends the token itself by `increment` from now (`None`: its own period): `POST auth/token/renew-self`.
     ///
     /// # Errors
-    /// `BadRequest` when the token is not renewable, `Denied` when it is gone, and those of any call.
+    /// `BadRequest` when the token is not renewable, `UnknownToken` when it is gone, and those of any call.
     pub async fn renew_self(
         &self,
         token: &SecretString,
@@ -127,8 +127,8 @@ impl VaultClient {
     /// Revokes the token and every lease read with it: `POST auth/token/revoke-self`. The default policy allows it.
     ///
     /// # Errors
-    /// `Denied` when the token is already gone, which a caller who wants it gone may take for success; those of
-    /// any call.
+    /// Those of any call. `UnknownToken` may be taken for success by a caller who wants it gone; `Denied` says
+    /// that the token lacks the policy.
     pub async fn revoke_self(&self, token: &SecretString) -> Result<(), VaultError> {
         let call = Call::new(Operation::RevokeSelf, "auth/token/revoke-self");
         self.send(&call, Some(token), &request::RevokeSelf {}).await.map(drop)
@@ -137,7 +137,7 @@ impl VaultClient {
     /// What Vault knows about the token: `GET auth/token/lookup-self`.
     ///
     /// # Errors
-    /// `Denied` when the token is gone, and those of any call.
+    /// `UnknownToken` when the token is gone, and those of any call.
     pub async fn lookup_self(&self, token: &SecretString) -> Result<TokenInfo, VaultError> {
         let call = Call::new(Operation::LookupSelf, "auth/token/lookup-self");
         wire::token_info(&call, self.send(&call, Some(token), &request::LookupSelf {}).await?)

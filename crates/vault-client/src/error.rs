@@ -51,6 +51,16 @@ pub enum VaultError {
         /// Vault's reason.
         message: String,
     },
+    /// Vault does not know the token at all: expired or revoked, and every lease with it.
+    #[error("Vault does not know the token for {operation} {path} ({status}): it has expired or was revoked")]
+    UnknownToken {
+        /// The call.
+        operation: Operation,
+        /// The path asked for.
+        path: String,
+        /// HTTP status.
+        status: u16,
+    },
     /// Vault has nothing at that path (404): no such secrets engine, auth mount or secret.
     #[error("Vault found nothing for {operation} {path} ({status}): {message}")]
     NotFound {
@@ -184,6 +194,7 @@ impl VaultError {
             // 412: a replica has not yet seen the write that made the token.
             Self::BadRequest { status, .. } => *status == 412,
             Self::Denied { .. }
+            | Self::UnknownToken { .. }
             | Self::NotFound { .. }
             | Self::RoleMissing { .. }
             | Self::InvalidInput { .. }
@@ -196,6 +207,7 @@ impl VaultError {
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Denied { status, .. }
+            | Self::UnknownToken { status, .. }
             | Self::NotFound { status, .. }
             | Self::RoleMissing { status, .. }
             | Self::BadRequest { status, .. }
