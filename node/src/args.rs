@@ -15,7 +15,7 @@ use volume_spec::{Endpoint, Region, go_duration};
 /// for each pod, rotates and revokes. Needs root and /dev/fuse. May be killed at any time: mounts go on without
 /// it, and the next start takes them over.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "boathouse-node", version, about, after_help = IDENTITY_HELP, args_override_self = true)]
+#[command(name = "boathouse-node", version, after_help = IDENTITY_HELP, args_override_self = true)]
 pub struct Args {
     /// Unix socket to serve CSI on, for kubelet; made with mode 0600
     #[arg(

@@ -119,30 +119,38 @@ fn copy(
     flag: &'static str,
 ) -> Result<PathBuf, InstallError> {
     let missing = |source| InstallError::Missing { what, path: program.to_owned(), flag, source };
-    let mut file = io::BufReader::with_capacity(1 << 16, File::open(program).map_err(missing)?);
-    let mut digest = Sha256::new();
-    loop {
-        let chunk = io::BufRead::fill_buf(&mut file).map_err(io_error("read", program))?;
-        if chunk.is_empty() {
-            break;
-        }
-        digest.update(chunk);
-        let length = chunk.len();
-        io::BufRead::consume(&mut file, length);
-    }
-    let directory = bin.join(hex::encode(&digest.finalize()[..8]));
+    let digest = digest(&mut File::open(program).map_err(missing)?).map_err(io_error("read", program))?;
+    let directory = bin.join(&digest);
     open_directory(&directory)?;
     let installed = directory.join(name);
-    if installed.exists() {
+    // A crash of the machine may have left less than was written.
+    if File::open(&installed).and_then(|mut file| self::digest(&mut file)).is_ok_and(|there| there == digest)
+    {
         return Ok(installed);
     }
-    // Under another name first, so that a crash leaves no half program under the right one.
+    // Under another name first, so that no half program is ever under the right one.
     let half = directory.join(format!(".{name}.{}", std::process::id()));
     fs::copy(program, &half).map_err(io_error("copy to", &half))?;
     fs::set_permissions(&half, fs::Permissions::from_mode(0o755))
         .map_err(io_error("make executable", &half))?;
+    File::open(&half).and_then(|file| file.sync_all()).map_err(io_error("sync", &half))?;
     fs::rename(&half, &installed).map_err(io_error("rename to", &installed))?;
     Ok(installed)
+}
+
+/// The first 16 hexadecimal digits of a file's SHA-256.
+fn digest(file: &mut File) -> io::Result<String> {
+    let mut reader = io::BufReader::with_capacity(1 << 16, file);
+    let mut digest = Sha256::new();
+    loop {
+        let chunk = io::BufRead::fill_buf(&mut reader)?;
+        if chunk.is_empty() {
+            return Ok(hex::encode(&digest.finalize()[..8]));
+        }
+        digest.update(chunk);
+        let length = chunk.len();
+        io::BufRead::consume(&mut reader, length);
+    }
 }
 
 #[cfg(test)]

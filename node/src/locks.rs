@@ -25,6 +25,11 @@ impl<K: Eq + Hash + Clone> KeyedLocks<K> {
         Held(self.get(key).lock_owned().await)
     }
 
+    /// Waits for the lock of a key, not beyond a deadline.
+    pub async fn lock_until(&self, key: &K, deadline: std::time::Instant) -> Option<Held> {
+        tokio::time::timeout_at(deadline.into(), self.lock(key)).await.ok()
+    }
+
     /// Takes the lock of a key if nobody holds it.
     #[must_use]
     pub fn try_lock(&self, key: &K) -> Option<Held> {

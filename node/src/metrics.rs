@@ -65,7 +65,11 @@ impl Metrics {
             exits: Family::default(),
         };
         let node = registry.sub_registry_with_prefix("boathouse_node");
-        node.register("mounts", "FUSE mounts with a keeper", metrics.mounts.clone());
+        node.register(
+            "mounts",
+            "FUSE mounts, dead ones that still have a target included",
+            metrics.mounts.clone(),
+        );
         node.register_with_unit(
             "publish_duration",
             "Time from a publish (or FlexVolume mount) to its answer; a publish of a target that is already \
@@ -100,7 +104,7 @@ impl Metrics {
         self.mounts.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    /// A publish was answered. `mount` is `new`, `shared` or `kept`.
+    /// A publish was answered. `mount` is `new`, `shared`, `kept`, or `none` when it failed.
     pub fn published(&self, ok: bool, mount: &'static str, took: Duration) {
         self.publish.get_or_create(&PublishLabel { result: result(ok), mount }).observe(took.as_secs_f64());
     }

@@ -8,13 +8,16 @@ use crate::metrics::Metrics;
 use crate::mount::{Mounts, MountsConfig};
 use crate::publish::Publisher;
 use crate::rpc::{Agent, CsiNode, FlexPolicy, Policy};
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use boathouse_bucket::{Http, HttpConfig};
 use boathouse_service::border::Workers;
 use boathouse_service::csi_identity::CsiIdentity;
 use boathouse_service::{metrics, serve, shutdown, uds};
+use csi_proto::csi::v1::plugin_capability::service::Type::ControllerService;
 use prometheus_client::registry::Registry;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::fs::{File, TryLockError};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -34,9 +37,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let stop = shutdown::signal().context("cannot listen for signals")?;
     ensure!(nix::unistd::geteuid().is_root(), "boathouse-node mounts filesystems and must run as root");
     ensure!(
-        std::path::Path::new("/dev/fuse").exists(),
+        Path::new("/dev/fuse").exists(),
         "/dev/fuse is missing: load the kernel module (modprobe fuse) and give the container the device"
     );
+    let _state = lock(&args.state_dir)?;
+    let _run = lock(&args.run_dir)?;
     let mut registry = Registry::default();
     let node_metrics = Metrics::register(&mut registry);
     let ready = Arc::new(AtomicBool::new(false));
@@ -51,7 +56,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let _monitoring = metrics::serve(args.metrics_addr, Arc::new(registry), readiness.clone()).await?;
 
     let publisher = publisher(&args, node_metrics)?;
-    let found = publisher.mounts.adopt().await;
+    let found = publisher.mounts.adopt().await.context("take over the mounts of an earlier run")?;
     tracing::info!(
         alive = found.alive,
         dead = found.dead,
@@ -64,16 +69,13 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let workers = Workers::new();
     let node = CsiNode::new(publisher.clone(), policy.clone(), args.node_id.clone(), workers.clone());
     let listener = uds::bind_private(&args.endpoint).await?;
-    let agent = if args.flex {
-        let listener = uds::bind_private(&args.agent_socket).await?;
-        tracing::info!(path = %listener.path().display(), "serving FlexVolume callouts");
-        Some(tokio::spawn(Agent::new(publisher, policy, workers.clone()).serve(listener)))
-    } else {
-        None
-    };
+    // Also with FlexVolume switched off: what was mounted before must be unmounted.
+    let agent_listener = uds::bind_private(&args.agent_socket).await?;
+    tracing::info!(path = %agent_listener.path().display(), mounts = args.flex, "serving FlexVolume callouts");
+    let agent = tokio::spawn(Agent::new(publisher, policy, workers.clone()).serve(agent_listener));
     ready.store(true, Ordering::SeqCst);
-    let routes =
-        Routes::new(CsiIdentity::new(Vec::new(), readiness).into_service()).add_service(node.into_service());
+    let routes = Routes::new(CsiIdentity::new(vec![ControllerService], readiness).into_service())
+        .add_service(node.into_service());
     let served = serve(
         listener,
         routes,
@@ -83,12 +85,27 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         GRACE,
     )
     .await;
-    if let Some(agent) = agent {
-        agent.abort();
-    }
+    agent.abort();
     workers.drain(GRACE).await;
     served?;
     Ok(())
+}
+
+/// Two node plugins on the same directories would take each other's half-made mounts for abandoned ones. The
+/// lock ends with the process.
+fn lock(directory: &Path) -> anyhow::Result<File> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o711).create(directory);
+    made.with_context(|| format!("create {}", directory.display()))?;
+    let path = directory.join("lock");
+    let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
+    let file = file.with_context(|| format!("open {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!("{}: another boathouse-node uses this directory", path.display())
+        }
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("lock {}", path.display())),
+    }
 }
 
 fn publisher(args: &Args, metrics: Metrics) -> anyhow::Result<Publisher> {
@@ -107,13 +124,12 @@ fn publisher(args: &Args, metrics: Metrics) -> anyhow::Result<Publisher> {
     let node = args
         .flex_token_file
         .clone()
-        .filter(|_| args.flex)
         .map(|token_file| NodeIdentity { token_file, auth: auth(&args.flex_vault_role) });
     let vault = VaultAccess { client: client.clone(), auth: auth(&args.vault_role), node };
     let journal = Journal::open(&args.run_dir)?;
-    let revoker = Revoker::new(Some(client), journal.clone(), metrics.clone());
+    let revoker = Revoker::new(client, journal.clone(), metrics.clone());
     let rotation = RotationPolicy { drain: args.key_drain, ..RotationPolicy::default() };
-    let leases = Leases::new(Some(vault), rotation, journal, revoker, metrics.clone());
+    let leases = Leases::new(vault, rotation, journal, revoker, metrics.clone());
 
     let mounts_dir = args.state_dir.join("mounts");
     // The directory itself stays open for search; what is below is for root alone.

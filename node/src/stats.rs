@@ -1,11 +1,10 @@
 //! How a published volume does.
 
-use crate::mount::{At, Health, Mounts, Source};
+use crate::mount::{Answer, At, Health, Mounts, Source, ask};
 use boathouse_mounts::MountError;
+use nix::errno::Errno;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tonic::Code;
 
 /// How long a mount may take to answer a statfs before it counts as hung. kubelet asks every minute.
@@ -71,7 +70,7 @@ pub async fn stats(mounts: &Mounts, path: &Path) -> Result<VolumeStats, StatsErr
         None => Err("its keeper is not known".to_owned()),
         Some(source) => match source.health() {
             Health::Dead(reason) => Err(reason),
-            Health::Alive => statfs(source, path).await,
+            Health::Alive => statfs(mounts.keeper(), &path, source).await,
         },
     };
     Ok(match answer {
@@ -91,30 +90,23 @@ fn keys_in_trouble(source: &Source) -> Option<String> {
     None
 }
 
-async fn statfs(source: &Arc<Source>, path: PathBuf) -> Result<Usage, String> {
-    // A thread of its own: against a hung mount it stays until the FUSE session ends. One is enough.
-    if source.asking.swap(true, Ordering::SeqCst) {
-        return Err("hung: an earlier statfs is still unanswered".to_owned());
+async fn statfs(keeper: &Path, path: &Path, source: &Source) -> Result<Usage, String> {
+    match ask(keeper, "statfs", path, Instant::now() + PATIENCE).await {
+        Answer::Line(line) => usage(&line).ok_or_else(|| "statfs: an answer without sizes".to_owned()),
+        Answer::Failed(error) => {
+            if error.raw_os_error() == Some(Errno::ENOTCONN as i32) {
+                // The kernel's own word that the session is over, a moment before its watcher hears of it.
+                source.set_dead("its FUSE session is over".to_owned());
+            }
+            Err(format!("statfs: {error}"))
+        }
+        Answer::Silent(after) => Err(format!("hung: no answer to statfs within {after:?}")),
     }
-    let (tell, told) = tokio::sync::oneshot::channel();
-    let asker = source.clone();
-    let asked = std::thread::Builder::new().name("statfs".into()).spawn(move || {
-        let answer = nix::sys::statvfs::statvfs(&path);
-        asker.asking.store(false, Ordering::SeqCst);
-        let _ = tell.send(answer);
-    });
-    if let Err(error) = asked {
-        return Err(format!("cannot ask for its size: {error}"));
-    }
-    match tokio::time::timeout(PATIENCE, told).await {
-        Ok(Ok(Ok(answer))) => Ok(Usage {
-            total_bytes: answer.blocks().saturating_mul(answer.fragment_size()),
-            available_bytes: answer.blocks_available().saturating_mul(answer.fragment_size()),
-            total_inodes: answer.files(),
-            free_inodes: answer.files_free(),
-        }),
-        Ok(Ok(Err(errno))) => Err(format!("statfs: {errno}")),
-        Ok(Err(_)) => Err("the asking thread died".to_owned()),
-        Err(_) => Err(format!("hung: no answer to statfs within {PATIENCE:?}")),
-    }
+}
+
+/// Four numbers, as `boathouse-keeper --ask statfs` writes them.
+fn usage(line: &str) -> Option<Usage> {
+    let numbers: Vec<u64> = line.split(' ').map(str::parse).collect::<Result<_, _>>().ok()?;
+    let [total_bytes, available_bytes, total_inodes, free_inodes] = numbers[..] else { return None };
+    Some(Usage { total_bytes, available_bytes, total_inodes, free_inodes })
 }

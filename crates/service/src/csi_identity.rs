@@ -23,7 +23,7 @@ pub struct CsiIdentity {
 }
 
 impl CsiIdentity {
-    /// An Identity that announces `services` (the node announces none, the controller CONTROLLER_SERVICE).
+    /// An Identity that announces `services`: of the plugin as a whole, so the same from node and controller.
     #[must_use]
     pub fn new(services: Vec<service::Type>, ready: Readiness) -> Self {
         Self { services, ready }

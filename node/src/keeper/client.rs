@@ -5,10 +5,11 @@ use csi_proto::keeper::v1::{
     Generation, Login, Reply, Request, SetGeneration, SetLogin, ShutdownRequest, Status, StatusRequest,
     WatchRequest, request::Call,
 };
-use std::os::unix::net::UnixStream;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
 
 /// How long a keeper may take for an answer it gives from memory.
 const PROMPT: Duration = Duration::from_secs(2);
@@ -90,58 +91,50 @@ impl Keeper {
         self.call(Call::SetLogin(SetLogin { login: Some(login) }), PROMPT).await
     }
 
-    /// Waits, for as long as it takes, until its FUSE daemon has exited. Holds no thread meanwhile: there is one
-    /// such call per mount.
+    /// Waits, for as long as it takes, until its FUSE daemon has exited.
     pub async fn watch(&self) -> Result<Status, KeeperError> {
-        let socket = &self.socket;
-        let gone = |source| KeeperError::Gone { socket: socket.clone(), source };
-        let talk = |source: FrameError| KeeperError::Talk { socket: socket.clone(), source };
-        let mut request = Vec::new();
-        frame::write(&mut request, &Request { call: Some(Call::Watch(WatchRequest {})) }).map_err(talk)?;
-        let mut stream = tokio::net::UnixStream::connect(socket).await.map_err(gone)?;
-        stream.write_all(&request).await.map_err(gone)?;
-        let mut answer = vec![0; 4];
-        stream.read_exact(&mut answer).await.map_err(gone)?;
-        let length = answer.iter().fold(0_usize, |length, byte| (length << 8) | usize::from(*byte));
-        answer.resize(4 + length.min(frame::MAX_LEN), 0);
-        stream.read_exact(&mut answer[4..]).await.map_err(gone)?;
-        let reply: Reply = frame::read(&mut answer.as_slice()).map_err(talk)?;
-        self.status_of(reply)
+        self.exchange(Call::Watch(WatchRequest {})).await
     }
 
     /// Ends the FUSE daemon (by itself within `grace`, then by force) and the keeper.
     pub async fn shutdown(&self, grace: Duration) -> Result<Status, KeeperError> {
         let grace_ms = crate::clock::millis(grace);
-        // Beyond the grace: two signals and an exit.
-        let limit = grace + Duration::from_secs(5);
+        // Beyond the grace: two signals, and the kernel's time to end a killed daemon.
+        let limit = grace + Duration::from_secs(15);
         self.call(Call::Shutdown(ShutdownRequest { grace_ms }), limit).await
     }
 
     async fn call(&self, call: Call, limit: Duration) -> Result<Status, KeeperError> {
-        let socket = self.socket.clone();
-        let exchange = move || exchange(&socket, &Request { call: Some(call) }, limit);
-        let reply = tokio::task::spawn_blocking(exchange).await.unwrap_or_else(|panic| {
-            Err(KeeperError::Refused { socket: self.socket.clone(), reason: panic.to_string() })
-        })?;
-        self.status_of(reply)
+        match tokio::time::timeout(limit, self.exchange(call)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(self.talk(std::io::Error::from(std::io::ErrorKind::TimedOut))),
+        }
     }
 
-    fn status_of(&self, reply: Reply) -> Result<Status, KeeperError> {
-        match reply {
+    fn talk(&self, source: impl Into<FrameError>) -> KeeperError {
+        KeeperError::Talk { socket: self.socket.clone(), source: source.into() }
+    }
+
+    /// One request, one answer. Holds no thread while it waits: there is a watch per mount.
+    async fn exchange(&self, call: Call) -> Result<Status, KeeperError> {
+        let mut request = Vec::new();
+        frame::write(&mut request, &Request { call: Some(call) }).map_err(|error| self.talk(error))?;
+        let mut stream = UnixStream::connect(&self.socket).await.map_err(|source| match source.kind() {
+            // Only these say that nobody is there; out of descriptors or a full queue do not.
+            ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+                KeeperError::Gone { socket: self.socket.clone(), source }
+            }
+            _ => self.talk(source),
+        })?;
+        stream.write_all(&request).await.map_err(|error| self.talk(error))?;
+        let mut answer = vec![0; 4];
+        stream.read_exact(&mut answer).await.map_err(|error| self.talk(error))?;
+        let length = answer.iter().fold(0_usize, |length, byte| (length << 8) | usize::from(*byte));
+        answer.resize(4 + length.min(frame::MAX_LEN), 0);
+        stream.read_exact(&mut answer[4..]).await.map_err(|error| self.talk(error))?;
+        match frame::read(&mut answer.as_slice()).map_err(|error| self.talk(error))? {
             Reply { error, status: Some(status) } if error.is_empty() => Ok(status),
             Reply { error, .. } => Err(KeeperError::Refused { socket: self.socket.clone(), reason: error }),
         }
     }
-}
-
-fn exchange(socket: &Path, request: &Request, limit: Duration) -> Result<Reply, KeeperError> {
-    let gone = |source| KeeperError::Gone { socket: socket.to_owned(), source };
-    let talk = |source| KeeperError::Talk { socket: socket.to_owned(), source };
-    let mut stream = UnixStream::connect(socket).map_err(gone)?;
-    stream
-        .set_write_timeout(Some(PROMPT))
-        .and_then(|()| stream.set_read_timeout(Some(limit)))
-        .map_err(gone)?;
-    frame::write(&mut stream, request).map_err(talk)?;
-    frame::read(&mut stream).map_err(talk)
 }

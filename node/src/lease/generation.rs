@@ -33,8 +33,7 @@ pub(super) fn new_id() -> String {
 impl Generation {
     /// The generation that a login and a read made. It ends when the first of token and lease does: a lease
     /// dies with its token, and tokens of an hour under leases of a day are common.
-    pub(super) fn of_lease(id: String, session: Session, leased: Leased) -> Self {
-        let issued_at = now();
+    pub(super) fn of_lease(id: String, issued_at: Millis, session: Session, leased: Leased) -> Self {
         let life = [session.lease_duration, leased.lease_duration]
             .into_iter()
             // Vault says 0 for what never expires.

@@ -7,12 +7,12 @@ use super::{Generation, LeaseKey, Revoker, RotationPolicy, rotate};
 use crate::clock::now;
 use crate::identity::{Identity, Requester, StatedIdentity};
 use crate::keeper::Keeper;
-use crate::locks::KeyedLocks;
+use crate::locks::{Held, KeyedLocks};
 use crate::metrics::Metrics;
 use secrecy::SecretString;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
 /// Longest time for which a token that Vault has accepted proves its owner's identity again without another
@@ -31,7 +31,8 @@ pub enum LeaseError {
     /// The token belongs to somebody else than kubelet says asks.
     #[error(
         "the service-account token is for {token}, but the pod runs as {pod}: \
-         remove csi.storage.k8s.io/serviceAccount.tokens from the volume's own secret"
+         it does not come from kubelet; remove csi.storage.k8s.io/serviceAccount.tokens from volumeAttributes and \
+         from the volume's secret"
     )]
     WrongToken {
         /// What the token says.
@@ -39,9 +40,9 @@ pub enum LeaseError {
         /// What kubelet says.
         pod: String,
     },
-    /// No Vault is configured.
-    #[error("vault-path is set but this node has no Vault; set --vault-addr (VAULT_ADDR)")]
-    NoVault,
+    /// Another request of the same identity is getting the keys and did not end in time.
+    #[error("{0}: another request is getting these keys, and did not end in time")]
+    Waited(String),
 }
 
 /// All lineages of this node. Clones share them.
@@ -52,7 +53,7 @@ pub struct Leases {
 
 #[derive(Debug)]
 pub(super) struct Shared {
-    vault: Option<VaultAccess>,
+    vault: VaultAccess,
     pub(super) policy: RotationPolicy,
     journal: Journal,
     pub(super) revoker: Revoker,
@@ -84,7 +85,7 @@ impl Leases {
     /// No leases yet.
     #[must_use]
     pub fn new(
-        vault: Option<VaultAccess>,
+        vault: VaultAccess,
         policy: RotationPolicy,
         journal: Journal,
         revoker: Revoker,
@@ -112,6 +113,7 @@ impl Leases {
         who: &Requester,
         vault_path: &str,
         ttl: Option<Duration>,
+        deadline: Instant,
     ) -> Result<Lease, LeaseError> {
         let key = |identity| LeaseKey { identity, vault_path: vault_path.to_owned(), ttl };
         match who {
@@ -119,7 +121,7 @@ impl Leases {
                 let generation = Generation::of_static(keys.clone());
                 let identity = Identity::of_keys(&generation.keys.access_key, &generation.keys.secret_key);
                 let key = LeaseKey { identity, vault_path: String::new(), ttl: None };
-                let _making = self.shared.making.lock(&key).await;
+                let _making = self.making(&key, deadline).await?;
                 match self.running(&key) {
                     Some(lease) => Ok(lease),
                     None => Ok(self.begin(key, LoginSource::Static, Arc::new(generation))),
@@ -127,35 +129,39 @@ impl Leases {
             }
             Requester::Node { namespace } => {
                 let key = key(Identity::Node { namespace: namespace.clone() });
-                let _making = self.shared.making.lock(&key).await;
+                let _making = self.making(&key, deadline).await?;
                 if let Some(lease) = self.running(&key) {
                     return Ok(lease);
                 }
-                let vault = self.vault()?;
+                let vault = &self.shared.vault;
                 let (jwt, auth) = vault.node_token().await?;
                 let open = vault.log_in(auth, &jwt, &self.shared.journal, &self.shared.revoker).await?;
-                self.issue(vault, open, key, LoginSource::Node).await
+                self.issue(open, key, LoginSource::Node).await
             }
             Requester::Workload { jwt, stated } => {
-                let vault = self.vault()?;
+                let vault = &self.shared.vault;
                 check_stated(jwt, stated.as_ref())?;
                 if let Some(identity) = self.known(jwt)
                     && let Some(lease) = self.running(&key(identity))
                 {
-                    lease.lineage.offer(jwt);
+                    self.refresh(&lease.lineage, jwt).await;
                     return Ok(lease);
                 }
                 let open = vault.log_in(&vault.auth, jwt, &self.shared.journal, &self.shared.revoker).await?;
                 let identity = Identity::of_login(&open.session.entity_id, jwt);
                 self.remember(jwt, identity.clone());
                 let key = key(identity);
-                let _making = self.shared.making.lock(&key).await;
+                let making = self.making(&key, deadline).await;
+                let Ok(_making) = making else {
+                    self.shared.revoker.revoke(open.into_pending());
+                    return Err(LeaseError::Waited(key.vault_path));
+                };
                 if let Some(lease) = self.running(&key) {
                     self.shared.revoker.revoke(open.into_pending());
-                    lease.lineage.offer(jwt);
+                    self.refresh(&lease.lineage, jwt).await;
                     return Ok(lease);
                 }
-                self.issue(vault, open, key, LoginSource::Workload(Some(jwt.clone()))).await
+                self.issue(open, key, LoginSource::Workload(Some(jwt.clone()))).await
             }
         }
     }
@@ -249,8 +255,16 @@ impl Leases {
         count
     }
 
-    fn vault(&self) -> Result<&VaultAccess, LeaseError> {
-        self.shared.vault.as_ref().ok_or(LeaseError::NoVault)
+    /// Revokes a generation of which only the id is known, by its note.
+    pub fn revoke_noted(&self, generation: &str) -> Option<JoinHandle<()>> {
+        let noted =
+            self.shared.journal.pending().into_iter().find(|pending| pending.generation == generation)?;
+        Some(self.shared.revoker.revoke(noted))
+    }
+
+    async fn making(&self, key: &LeaseKey, deadline: Instant) -> Result<Held, LeaseError> {
+        let held = self.shared.making.lock_until(key, deadline).await;
+        held.ok_or_else(|| LeaseError::Waited(key.vault_path.clone()))
     }
 
     fn lineages(&self) -> std::sync::MutexGuard<'_, HashMap<LeaseKey, Arc<Lineage>>> {
@@ -267,26 +281,26 @@ impl Leases {
         Some(Lease { lineage, generation, shared: self.shared.clone() })
     }
 
-    async fn issue(
-        &self,
-        vault: &VaultAccess,
-        open: OpenSession,
-        key: LeaseKey,
-        login: LoginSource,
-    ) -> Result<Lease, LeaseError> {
-        let generation = Arc::new(vault.read_keys(open, &key, &self.shared.revoker).await?);
+    async fn issue(&self, open: OpenSession, key: LeaseKey, login: LoginSource) -> Result<Lease, LeaseError> {
+        let generation = Arc::new(self.shared.vault.read_keys(open, &key, &self.shared.revoker).await?);
         let expired = self.lineages().get(&key).cloned();
-        if let Some(lineage) = expired {
+        // Reserved, it cannot end meanwhile.
+        if let Some(lineage) = expired
+            && let Some(old) = lineage.reserve()
+        {
+            let mut lease = Lease { lineage, generation: old, shared: self.shared.clone() };
             // Its mounts outlived their keys while Vault was away: they get the new ones as well.
-            match rotate::install(&self.shared, &lineage, generation).await {
-                Ok(()) => {
-                    if let Some(lease) = self.running(&key) {
-                        return Ok(lease);
-                    }
-                    return Err(IssueError::NoToken.into());
-                }
-                Err(unused) => return Ok(self.begin(key, login, unused)),
+            if let LoginSource::Workload(Some(jwt)) = &login {
+                // It has just logged in; the one known before may belong to a pod that is gone.
+                lease.lineage.replace_login(jwt);
             }
+            return Ok(match rotate::install(&self.shared, &lease.lineage, generation).await {
+                Ok(()) => {
+                    lease.generation = lease.lineage.current();
+                    lease
+                }
+                Err(unused) => self.begin(key, login, unused),
+            });
         }
         Ok(self.begin(key, login, generation))
     }
@@ -359,7 +373,7 @@ impl Shared {
 
     /// A next generation for a lineage: a new login and a new read.
     pub(super) async fn next(&self, lineage: &Lineage) -> Result<Generation, IssueError> {
-        let vault = self.vault.as_ref().ok_or(IssueError::NoToken)?;
+        let vault = &self.vault;
         let (jwt, auth) = match lineage.login() {
             LoginSource::Workload(Some(jwt)) => (jwt, &vault.auth),
             LoginSource::Node => vault.node_token().await?,

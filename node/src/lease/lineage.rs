@@ -135,10 +135,13 @@ impl Lineage {
         self.state().keepers.iter().map(|(mount, keeper)| (mount.clone(), keeper.clone())).collect()
     }
 
-    /// Takes a service-account token if it lives longer than the one known. Answers whether it was taken.
+    /// Takes a service-account token if it lives longer than the one known, or if that one no longer logs in: it
+    /// may belong to a pod that is gone, and die with it. Answers whether it was taken.
     pub(super) fn offer(&self, jwt: &SecretString) -> bool {
         let mut state = self.state();
+        let failing = state.failure.is_some();
         let newer = match &state.login {
+            LoginSource::Workload(Some(known)) if failing => jwt.expose_secret() != known.expose_secret(),
             LoginSource::Workload(Some(known)) => lives_until(jwt) > lives_until(known),
             LoginSource::Workload(None) => true,
             LoginSource::Node | LoginSource::Static => false,
@@ -147,6 +150,11 @@ impl Lineage {
             state.login = LoginSource::Workload(Some(jwt.clone()));
         }
         newer
+    }
+
+    /// Takes a token that has just logged in.
+    pub(super) fn replace_login(&self, jwt: &SecretString) {
+        self.state().login = LoginSource::Workload(Some(jwt.clone()));
     }
 
     /// Makes a generation the current one; the one before it retires and is answered. `Err` gives the new one

@@ -15,7 +15,7 @@ const LONGEST_TRY: Millis = 32 * 24 * 3600 * 1000;
 /// Revokes tokens in the background; each stays in the journal until it is done.
 #[derive(Debug, Clone)]
 pub struct Revoker {
-    vault: Option<VaultClient>,
+    vault: VaultClient,
     journal: Journal,
     metrics: Metrics,
 }
@@ -23,7 +23,7 @@ pub struct Revoker {
 impl Revoker {
     /// A revoker over the node's Vault.
     #[must_use]
-    pub fn new(vault: Option<VaultClient>, journal: Journal, metrics: Metrics) -> Self {
+    pub fn new(vault: VaultClient, journal: Journal, metrics: Metrics) -> Self {
         Self { vault, journal, metrics }
     }
 
@@ -36,24 +36,17 @@ impl Revoker {
 
     async fn run(self, pending: Pending) {
         let generation = pending.generation.as_str();
-        let Some(vault) = &self.vault else {
-            tracing::warn!(
-                generation,
-                "a token of an earlier run is left: no Vault is configured to revoke it at"
-            );
-            return;
-        };
         let last = pending.expires_at.unwrap_or_else(|| now().saturating_add(LONGEST_TRY));
         let mut pause = FIRST_PAUSE;
         loop {
-            match vault.revoke_self(&pending.token).await {
+            match self.vault.revoke_self(&pending.token).await {
                 Ok(()) => {
                     tracing::info!(generation, "revoked");
                     self.metrics.revoked(true);
                     break;
                 }
-                // The token is not known any more: expired or revoked, and its lease with it.
-                Err(VaultError::Denied { .. }) => {
+                // Expired or revoked, and its lease with it.
+                Err(VaultError::UnknownToken { .. }) => {
                     tracing::info!(generation, "already revoked");
                     self.metrics.revoked(true);
                     break;
@@ -64,6 +57,10 @@ impl Revoker {
                 }
                 Err(error) => {
                     self.metrics.revoked(false);
+                    if matches!(error, VaultError::Denied { .. }) {
+                        // Somebody has to change a policy first; that is no matter of seconds.
+                        pause = LONGEST_PAUSE;
+                    }
                     tracing::warn!(generation, %error, retry_in = ?pause, "revoke");
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);

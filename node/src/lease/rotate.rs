@@ -13,20 +13,26 @@ use std::time::Duration;
 /// How often keepers are asked whether a retiring generation is still in use.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
+/// Longest sleep before the clock is looked at again.
+const NAP: Duration = Duration::from_secs(30);
+
 /// Rotates one lineage for as long as it lives.
 pub(super) async fn run(shared: Arc<Shared>, lineage: Arc<Lineage>) {
     let mut failures = 0;
     while !lineage.closed() {
         let current = lineage.current();
-        let wait = if failures == 0 {
+        let due = if failures == 0 {
             let Some(due) = shared.policy.due(&current, rand::random()) else { return };
-            until(due)
+            due
         } else {
-            RotationPolicy::pause(&current, failures)
+            now().saturating_add(crate::clock::millis(RotationPolicy::pause(&current, failures)))
         };
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = lineage.nudge.notified() => {}
+        // In short naps: the moment is one of the wall clock's, which jumps where a node is suspended.
+        while due > now() && !lineage.closed() && lineage.current().id == current.id {
+            tokio::select! {
+                () = tokio::time::sleep(until(due).min(NAP)) => {}
+                () = lineage.nudge.notified() => break,
+            }
         }
         // A publish may have replaced an expired generation meanwhile; then the wait begins anew.
         if lineage.closed() || lineage.current().id != current.id {

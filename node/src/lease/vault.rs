@@ -3,7 +3,7 @@
 use super::generation::{Generation, new_id};
 use super::journal::{Journal, JournalError, Pending};
 use super::{LeaseKey, Revoker};
-use crate::clock::{millis, now};
+use crate::clock::{Millis, millis, now};
 use secrecy::SecretString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -34,6 +34,10 @@ pub struct VaultAccess {
 pub(super) struct OpenSession {
     /// Id of the generation it is for.
     pub(super) id: String,
+    /// When it was asked for: its life counts from there at the latest.
+    pub(super) began: Millis,
+    /// When its life ends; none if it has no end.
+    pub(super) expires_at: Option<Millis>,
     /// What Vault answered.
     pub(super) session: Session,
 }
@@ -72,7 +76,15 @@ impl VaultAccess {
         journal: &Journal,
         revoker: &Revoker,
     ) -> Result<OpenSession, IssueError> {
+        let began = now();
         let session = self.client.login(auth, jwt).await?;
+        if !session.policies.iter().any(|policy| policy == "default" || policy == "root") {
+            tracing::warn!(
+                role = auth.role,
+                "the token of this role lacks the policy `default`, so it may not be able to revoke itself; \
+                 keys may outlive their mounts"
+            );
+        }
         let id = new_id();
         let life = session.lease_duration;
         let expires_at = (life > Duration::ZERO).then(|| now().saturating_add(millis(life)));
@@ -81,7 +93,7 @@ impl VaultAccess {
             revoker.revoke(pending);
             return Err(error.into());
         }
-        Ok(OpenSession { id, session })
+        Ok(OpenSession { id, began, expires_at, session })
     }
 
     /// Reads the keys of a lease with a session, which is revoked when that fails.
@@ -96,7 +108,7 @@ impl VaultAccess {
                 for warning in &leased.warnings {
                     tracing::warn!(vault_path = key.vault_path, warning, "Vault warns");
                 }
-                Ok(Generation::of_lease(open.id, open.session, leased))
+                Ok(Generation::of_lease(open.id, open.began, open.session, leased))
             }
             Err(error) => {
                 revoker.revoke(open.into_pending());
@@ -118,6 +130,6 @@ impl VaultAccess {
 impl OpenSession {
     /// What it takes to revoke it.
     pub(super) fn into_pending(self) -> Pending {
-        Pending { generation: self.id, token: self.session.token, expires_at: None }
+        Pending { generation: self.id, token: self.session.token, expires_at: self.expires_at }
     }
 }

@@ -5,13 +5,15 @@ use super::record::MountRecord;
 use super::source::{Health, Source, dismantle, keeper_socket};
 use super::{create, ours};
 use crate::identity::Identity;
-use crate::keeper::Keeper;
+use crate::keeper::{Keeper, KeeperError};
 use crate::lease::{Adopted, Generation, HELD, LeaseKey, LoginSource, free_from};
+use boathouse_mounts::MountError;
 use csi_proto::keeper::v1::Status;
 use secrecy::SecretString;
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio::task::JoinSet;
 
 /// What an earlier run left.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +28,22 @@ pub struct Found {
     pub orphaned: usize,
 }
 
+/// The picture could not be rebuilt. Going on would take mounts for abandoned that are not.
+#[derive(Debug, thiserror::Error)]
+pub enum AdoptError {
+    /// The mounts' directories cannot be listed.
+    #[error("list {path}: {source}")]
+    List {
+        /// The directory.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// The mount table cannot be read.
+    #[error(transparent)]
+    Mount(#[from] MountError),
+}
+
 struct Living {
     record: MountRecord,
     directory: PathBuf,
@@ -33,22 +51,53 @@ struct Living {
     current: Generation,
 }
 
+/// How often a keeper that does not answer is asked before it is left alone.
+const TRIES: u32 = 3;
+
 impl Mounts {
     /// Rebuilds the picture from the mounts' directories, the keepers and the mount table; revokes what was left
     /// behind. Called once, before serving.
-    pub async fn adopt(&self) -> Found {
+    ///
+    /// # Errors
+    /// When directories or mount table cannot be read; nothing has been touched then.
+    pub async fn adopt(&self) -> Result<Found, AdoptError> {
         let mut found = Found::default();
-        let bound = bound_ids();
+        let bound = bound_ids()?;
         let mut living: Vec<Living> = Vec::new();
-        for directory in self.directories() {
+        let mut held: HashMap<String, u64> = HashMap::new();
+        let mut unknown = 0;
+        // All at once: one that hangs delays the start, many must not delay it more.
+        let mut asked: JoinSet<(PathBuf, Result<Status, KeeperError>)> = JoinSet::new();
+        for directory in self.directories()? {
+            asked.spawn(async move {
+                let status = patiently(&Keeper::at(&keeper_socket(&directory))).await;
+                (directory, status)
+            });
+        }
+        for (directory, status) in asked.join_all().await {
             let record = MountRecord::read(&directory);
-            let status = Keeper::at(&keeper_socket(&directory)).status().await;
+            if let Ok(status) = &status
+                && status.exit.is_none()
+            {
+                note_uses(status, &mut held);
+            }
+            let id = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let in_use = bound.contains(id);
             match (record, status) {
-                (Ok(record), Ok(status)) if status.exit.is_none() && status.current.is_some() => {
-                    let Some(current) = status.current.clone() else { continue };
-                    living.push(Living { record, directory, current: current.into(), status });
+                (Ok(record), Ok(status @ Status { exit: None, current: Some(_), .. })) => {
+                    let Some(current) = status.current.clone().map(Generation::from) else { continue };
+                    living.push(Living { record, directory, current, status });
                 }
-                (Ok(record), status) if bound.contains(&record.id) => {
+                // It works, but what it is for cannot be read: left alone until its last target is unpublished.
+                (Err(error), Ok(Status { exit: None, .. })) if in_use => {
+                    tracing::error!(%error, "found a working mount that cannot be taken over; its keys end with their lease");
+                    found.alive += 1;
+                }
+                (_, Err(error @ (KeeperError::Talk { .. } | KeeperError::Refused { .. }))) => {
+                    tracing::error!(%error, "a keeper does not answer; its mount is left alone, and no tokens of earlier runs are revoked");
+                    unknown += 1;
+                }
+                (Ok(record), status) if in_use => {
                     let reason = match status {
                         Ok(status) => {
                             create::exit(&status).unwrap_or_else(|| "FUSE daemon is gone".to_owned())
@@ -66,31 +115,23 @@ impl Mounts {
                 }
             }
         }
-        let mut held: HashMap<String, u64> = HashMap::new();
-        for one in &living {
-            for used in &one.status.uses {
-                let free = free_from(&one.status, &used.generation_id);
-                let latest = held.entry(used.generation_id.clone()).or_default();
-                *latest = (*latest).max(free);
-            }
-        }
-        for one in &living {
-            held.insert(one.current.id.clone(), HELD);
-        }
-        found.alive = living.len();
+        found.alive += living.len();
         let ids: Vec<String> = living.iter().map(|one| one.record.id.clone()).collect();
         self.take_over(living);
-        found.orphaned = self.shared.leases.revoke_orphans(&held);
+        if unknown == 0 {
+            found.orphaned = self.shared.leases.revoke_orphans(&held);
+        }
         // A crash between unmounting the last target and taking the source down leaves a mount nobody uses.
         for id in ids {
             self.release(&id).await;
         }
-        found
+        Ok(found)
     }
 
-    fn directories(&self) -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(&self.shared.config.mounts_dir).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path()).collect()
+    fn directories(&self) -> Result<Vec<PathBuf>, AdoptError> {
+        let path = &self.shared.config.mounts_dir;
+        let list = || std::fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>();
+        list().map_err(|source| AdoptError::List { path: path.clone(), source })
     }
 
     /// One lineage for all living mounts that share keys.
@@ -137,14 +178,36 @@ fn login(key: &LeaseKey, group: &[Living]) -> LoginSource {
     }
 }
 
-/// Ids of all mounts of ours that are bound somewhere besides their own directory.
-fn bound_ids() -> BTreeSet<String> {
-    let mut seen: HashMap<String, usize> = HashMap::new();
-    for entry in boathouse_mounts::table().unwrap_or_default() {
-        if let Some(id) = ours(&entry) {
-            let own = entry.mount_point.ends_with(format!("mounts/{id}/source"));
-            *seen.entry(id.to_owned()).or_default() += usize::from(!own);
+/// A keeper on a busy node may take a moment.
+async fn patiently(keeper: &Keeper) -> Result<Status, KeeperError> {
+    let mut tries = 1;
+    loop {
+        match keeper.status().await {
+            Err(KeeperError::Talk { .. } | KeeperError::Refused { .. }) if tries < TRIES => tries += 1,
+            answer => return answer,
         }
     }
-    seen.into_iter().filter(|(_, targets)| *targets > 0).map(|(id, _)| id).collect()
+}
+
+/// Until when the generations that a keeper knows are in use.
+fn note_uses(status: &Status, held: &mut HashMap<String, u64>) {
+    for used in &status.uses {
+        let free = free_from(status, &used.generation_id);
+        let latest = held.entry(used.generation_id.clone()).or_default();
+        *latest = (*latest).max(free);
+    }
+    if let Some(current) = &status.current {
+        held.insert(current.id.clone(), HELD);
+    }
+}
+
+/// Ids of all mounts of ours that are bound somewhere besides their own directory.
+fn bound_ids() -> Result<BTreeSet<String>, MountError> {
+    let table = boathouse_mounts::table()?;
+    let bound = table.iter().filter_map(|entry| {
+        let id = ours(entry)?;
+        let own = entry.mount_point.ends_with(format!("mounts/{id}/source"));
+        (!own).then(|| id.to_owned())
+    });
+    Ok(bound.collect())
 }

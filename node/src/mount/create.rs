@@ -1,7 +1,7 @@
 //! Making a FUSE mount: mounted, handed to a keeper, served by a daemon, read.
 
+use super::ask::{Answer, ask};
 use super::mounts::MountsConfig;
-use super::ready::{self, Read};
 use super::record::{MountKey, MountRecord, RecordError};
 use super::source::{dismantle, keeper_socket, source_name};
 use crate::keeper::{self, Keeper, KeeperError};
@@ -83,6 +83,20 @@ pub enum CreateError {
         /// What is wrong with it.
         source: url::ParseError,
     },
+    /// The probe of the bucket broke.
+    #[error("probe bucket {bucket}: {reason}")]
+    Probe {
+        /// The bucket.
+        bucket: String,
+        /// What happened.
+        reason: String,
+    },
+    /// Another operation on the same volume did not end in time.
+    #[error("bucket {bucket}: another mount of it is being made or removed, and did not end in time")]
+    Waited {
+        /// The bucket.
+        bucket: String,
+    },
     /// All users of the daemons' range are taken.
     #[error("no free user id for another FUSE daemon; widen --daemon-uids")]
     NoUser,
@@ -117,28 +131,31 @@ async fn build(
     let within = config.endpoint_timeout.min(deadline.saturating_duration_since(Instant::now()));
     let mut probe = tokio::spawn(probe(client, record.key.spec.clone(), lease.generation.clone(), within));
     // Never dropped half way: a keeper that is being started could not be found again.
+    let bucket = &record.key.spec.bucket_and_prefix();
     if let Err(error) = launch(config, record, directory, lease).await {
-        verdict(probe.await)?;
+        verdict(bucket, probe.await)?;
         return Err(error);
     }
-    let read = read(&record.key, directory, deadline);
+    let read = check(config, "list", &record.key, directory, deadline);
     tokio::pin!(read);
     tokio::select! {
         probed = &mut probe => {
-            verdict(probed)?;
+            verdict(bucket, probed)?;
             read.await
         }
         answer = &mut read => {
-            verdict(probe.await)?;
+            verdict(bucket, probe.await)?;
             answer
         }
     }
 }
 
-fn verdict(probed: Result<Result<(), BucketError>, tokio::task::JoinError>) -> Result<(), CreateError> {
+type Probed = Result<Result<(), BucketError>, tokio::task::JoinError>;
+
+fn verdict(bucket: &str, probed: Probed) -> Result<(), CreateError> {
     match probed {
         Ok(answer) => Ok(answer?),
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        Err(panic) => Err(CreateError::Probe { bucket: bucket.to_owned(), reason: panic.to_string() }),
     }
 }
 
@@ -195,20 +212,26 @@ async fn launch(
     Ok(())
 }
 
-/// Reads the mount, and finds out why if that does not work.
-pub(super) async fn read(key: &MountKey, directory: &Path, deadline: Instant) -> Result<(), CreateError> {
-    let answer = ready::read(&directory.join("source"), deadline).await;
+/// Asks the mount, and finds out why if it does not answer.
+pub(super) async fn check(
+    config: &MountsConfig,
+    question: &str,
+    key: &MountKey,
+    directory: &Path,
+    deadline: Instant,
+) -> Result<(), CreateError> {
+    let answer = ask(&config.installed.keeper, question, &directory.join("source"), deadline).await;
     let status = match answer {
-        Read::Answered => return Ok(()),
+        Answer::Line(_) => return Ok(()),
         _ => Keeper::at(&keeper_socket(directory)).status().await.unwrap_or_default(),
     };
     let bucket = key.spec.bucket_and_prefix();
     let output = last_lines(&status);
     Err(match (answer, exit(&status)) {
         (_, Some(how)) => CreateError::Died { bucket, how, output },
-        (Read::Silent(after), None) => CreateError::Silent { bucket, after, output },
-        (Read::Failed(source), None) => CreateError::Unreadable { bucket, source, output },
-        (Read::Answered, None) => return Ok(()),
+        (Answer::Silent(after), None) => CreateError::Silent { bucket, after, output },
+        (Answer::Failed(source), None) => CreateError::Unreadable { bucket, source, output },
+        (Answer::Line(_), None) => return Ok(()),
     })
 }
 

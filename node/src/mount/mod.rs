@@ -9,13 +9,14 @@
 //! Which targets a source has is never written down: the kernel's mount table knows (same device number).
 
 mod adopt;
+mod ask;
 mod create;
 mod mounts;
-mod ready;
 mod record;
 mod source;
 
-pub use adopt::Found;
+pub use adopt::{AdoptError, Found};
+pub use ask::{Answer, ask};
 pub use create::CreateError;
 pub use mounts::{At, Mounts, MountsConfig};
 pub use record::{MountKey, MountRecord, RecordError};

@@ -1,22 +1,27 @@
 //! All FUSE mounts of this node.
 
-use super::create::{CreateError, create, exit, last_lines, read};
+use super::create::{CreateError, check, create, exit, last_lines};
 use super::ours;
 use super::record::{MountKey, MountRecord};
-use super::source::{Binding, Health, Source, dismantle};
+use super::source::{Binding, Health, Source, dismantle, keeper_socket, targets};
 use crate::install::Installed;
-use crate::keeper::KeeperError;
+use crate::keeper::{Keeper, KeeperError};
 use crate::lease::{Lease, Leases};
 use crate::locks::KeyedLocks;
 use crate::metrics::Metrics;
 use boathouse_bucket::Http;
-use boathouse_mounts::{MountError, table};
+use boathouse_mounts::{MountError, table, top_at};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
+
+/// How long to wait before a keeper is watched again after the connection broke; doubled each time.
+const WATCH_AGAIN: Duration = Duration::from_millis(20);
+/// The longest of these waits.
+const WATCH_LATER: Duration = Duration::from_secs(10);
 
 /// What mounts are made with.
 #[derive(Debug)]
@@ -98,12 +103,14 @@ impl Mounts {
         lease: Lease,
         deadline: Instant,
     ) -> Result<(Binding, bool), CreateError> {
-        let _making = self.shared.making.lock(&key).await;
+        let waited = || CreateError::Waited { bucket: key.spec.bucket_and_prefix() };
+        let _making = self.shared.making.lock_until(&key, deadline).await.ok_or_else(waited)?;
         if let Some(source) = self.living(&key) {
             let binding = source.bind_soon();
-            // Success means readable for the second target too: its daemon may hang.
+            // Success means readable for the second target too: its daemon may hang by now. That it can read the
+            // bucket was proven for the first.
             let patience = Instant::now() + self.shared.config.endpoint_timeout;
-            read(&key, &source.directory, deadline.min(patience)).await?;
+            check(&self.shared.config, "statfs", &key, &source.directory, deadline.min(patience)).await?;
             return Ok((binding, false));
         }
         let shared = &self.shared;
@@ -128,8 +135,7 @@ impl Mounts {
     /// When the mount table cannot be read.
     pub fn at(&self, target: &Path) -> Result<At, MountError> {
         let table = table()?;
-        let top = table.iter().filter(|entry| entry.mount_point == target).max_by_key(|entry| entry.mount_id);
-        Ok(match top {
+        Ok(match top_at(&table, target) {
             None => At::Nothing,
             Some(entry) => match ours(entry) {
                 Some(id) => {
@@ -140,42 +146,54 @@ impl Mounts {
         })
     }
 
-    /// Removes every mount of ours from a path, youngest first, and answers their ids.
+    /// Ids of all mounts of ours that are stacked on a path.
     ///
     /// # Errors
-    /// When the kernel refuses.
-    pub fn detach(&self, target: &Path) -> Result<Vec<String>, MountError> {
-        let ids: Vec<String> = table()?
-            .iter()
-            .filter(|entry| entry.mount_point == target)
-            .filter_map(|entry| ours(entry).map(str::to_owned))
-            .collect();
-        boathouse_mounts::detach_all(target, |entry| ours(entry).is_some())?;
-        Ok(ids)
+    /// When the mount table cannot be read.
+    pub fn stacked(&self, target: &Path) -> Result<Vec<String>, MountError> {
+        let table = table()?;
+        let here = table.iter().filter(|entry| entry.mount_point == target);
+        Ok(here.filter_map(|entry| ours(entry).map(str::to_owned)).collect())
     }
 
     /// Takes down a mount that has no target any more. The handles end when its keys are revoked.
     pub async fn release(&self, id: &str) -> Vec<JoinHandle<()>> {
-        let Some(source) = self.shared.sources().get(id).cloned() else { return Vec::new() };
+        let Some(source) = self.shared.sources().get(id).cloned() else {
+            return self.release_unknown(id).await;
+        };
         let _making = self.shared.making.lock(&source.key).await;
-        let in_use = source.about_to_be_bound()
-            || source.targets().map_or_else(
-                |error| {
-                    tracing::warn!(mount = id, %error, "look for a mount's targets; keeping it");
-                    true
-                },
-                |targets| !targets.is_empty(),
-            );
-        if in_use || self.shared.sources().remove(id).is_none() {
+        if source.about_to_be_bound() || is_bound(id, source.targets()) {
             return Vec::new();
         }
-        dismantle(&source.directory, self.shared.config.unmount_grace).await;
-        self.shared.uids().remove(&source.daemon_uid);
+        if self.shared.sources().remove(id).is_none() {
+            return Vec::new();
+        }
+        if dismantle(&source.directory, self.shared.config.unmount_grace).await {
+            self.shared.uids().remove(&source.daemon_uid);
+        }
         self.shared.count();
         match &source.lineage {
             Some(lineage) => self.shared.leases.detach(lineage, id),
             None => Vec::new(),
         }
+    }
+
+    /// A mount whose record could not be read at start: known by its directory and its keeper alone.
+    async fn release_unknown(&self, id: &str) -> Vec<JoinHandle<()>> {
+        let directory = self.shared.config.mounts_dir.join(id);
+        if !directory.exists() || is_bound(id, targets(id, &directory)) {
+            return Vec::new();
+        }
+        let held =
+            Keeper::at(&keeper_socket(&directory)).status().await.ok().and_then(|status| status.current);
+        dismantle(&directory, self.shared.config.unmount_grace).await;
+        held.map(|generation| self.shared.leases.revoke_noted(&generation.id)).into_iter().flatten().collect()
+    }
+
+    /// The installed keeper, which also asks about mounts.
+    #[must_use]
+    pub fn keeper(&self) -> &Path {
+        &self.shared.config.installed.keeper
     }
 
     /// All sources.
@@ -222,32 +240,52 @@ impl Shared {
     }
 }
 
+/// Whether a mount is at a target; when that cannot be said it is taken to be.
+fn is_bound(id: &str, targets: Result<Vec<PathBuf>, MountError>) -> bool {
+    targets.map_or_else(
+        |error| {
+            tracing::warn!(mount = id, %error, "look for a mount's targets; keeping it");
+            true
+        },
+        |targets| !targets.is_empty(),
+    )
+}
+
 /// Notices the end of a mount's daemon or keeper.
 async fn watch(shared: Arc<Shared>, source: Arc<Source>) {
-    let (reason, label) = match source.keeper.watch().await {
-        Ok(status) => {
-            let how = exit(&status).unwrap_or_else(|| "ended".to_owned());
-            (format!("FUSE daemon {how}; its last lines: {}", last_lines(&status)), "died")
-        }
-        Err(error @ (KeeperError::Gone { .. } | KeeperError::Talk { .. })) => {
-            (format!("keeper lost: {error}"), "keeper-lost")
-        }
-        Err(error) => {
-            tracing::warn!(mount = source.id, %error, "watch a keeper");
-            return;
+    let mut pause = WATCH_AGAIN;
+    let (reason, label) = loop {
+        match source.keeper.watch().await {
+            Ok(status) => {
+                let how = exit(&status).unwrap_or_else(|| "ended".to_owned());
+                break (format!("FUSE daemon {how}; its last lines: {}", last_lines(&status)), "died");
+            }
+            Err(KeeperError::Gone { .. }) => break ("its keeper is gone".to_owned(), "keeper-lost"),
+            // A broken connection may be ours: only a second look tells.
+            Err(error) => {
+                tracing::debug!(mount = source.id, %error, "watch a keeper");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(WATCH_LATER);
+            }
         }
     };
+    source.set_dead(reason.clone());
     let expected = !shared.sources().contains_key(&source.id);
     shared.metrics.daemon_exit(if expected { "unmounted" } else { label });
-    source.set_dead(reason.clone());
     if expected {
         tracing::info!(mount = source.id, bucket = source.key.spec.bucket_and_prefix(), "unmounted");
-    } else {
-        tracing::error!(
-            mount = source.id,
-            bucket = source.key.spec.bucket_and_prefix(),
-            reason,
-            "a mount is dead; the next publish of each of its targets replaces it"
-        );
+        return;
+    }
+    tracing::error!(
+        mount = source.id,
+        bucket = source.key.spec.bucket_and_prefix(),
+        reason,
+        "a mount is dead; the next publish of each of its targets replaces it"
+    );
+    // The mount itself stays at its targets, untouched; what it cost is given back. Its keys go with it.
+    let _ = source.keeper.shutdown(Duration::ZERO).await;
+    shared.uids().remove(&source.daemon_uid);
+    if let Some(lineage) = &source.lineage {
+        shared.leases.detach(lineage, &source.id);
     }
 }

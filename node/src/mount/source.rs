@@ -2,13 +2,16 @@
 
 use super::record::{MountKey, MountRecord};
 use super::{SOURCE_PREFIX, ours};
-use crate::keeper::Keeper;
+use crate::keeper::{Keeper, KeeperError};
 use crate::lease::Lineage;
 use boathouse_mounts::MountError;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+/// How long an unmount may take before its daemon is ended under it.
+const UNMOUNT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How a FUSE mount does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +39,6 @@ pub struct Source {
     health: Mutex<Health>,
     /// Publishes that are about to bind it.
     binding: AtomicUsize,
-    /// Whether a statfs is under way.
-    pub(crate) asking: AtomicBool,
 }
 
 /// A publish that is about to bind a source; while it exists the source is not torn down.
@@ -84,7 +85,6 @@ impl Source {
             directory,
             health: Mutex::new(health),
             binding: AtomicUsize::new(0),
-            asking: AtomicBool::new(false),
         })
     }
 
@@ -100,7 +100,7 @@ impl Source {
         self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn set_dead(&self, reason: String) {
+    pub(crate) fn set_dead(&self, reason: String) {
         *self.health.lock().unwrap_or_else(PoisonError::into_inner) = Health::Dead(reason);
     }
 
@@ -115,36 +115,47 @@ impl Source {
 
     /// Where it is bound, by the mount table.
     pub(super) fn targets(&self) -> Result<Vec<PathBuf>, MountError> {
-        let own = self.path();
-        let table = boathouse_mounts::table()?;
-        let bound = table
-            .into_iter()
-            .filter(|entry| ours(entry) == Some(self.id.as_str()) && entry.mount_point != own);
-        Ok(bound.map(|entry| entry.mount_point).collect())
+        targets(&self.id, &self.directory)
     }
+}
+
+/// Where a mount is bound besides its own directory, by the mount table.
+pub(super) fn targets(id: &str, directory: &Path) -> Result<Vec<PathBuf>, MountError> {
+    let own = directory.join("source");
+    let table = boathouse_mounts::table()?;
+    let bound = table.into_iter().filter(|entry| ours(entry) == Some(id) && entry.mount_point != own);
+    Ok(bound.map(|entry| entry.mount_point).collect())
 }
 
 /// Takes down what there is of a mount: the FUSE mount, the daemon, the keeper, the directory. Nothing here
 /// waits for the daemon to answer, and nothing that may hold data is deleted: only files and empty directories
-/// this crate made.
-pub(super) async fn dismantle(directory: &Path, grace: Duration) {
+/// this crate made. False when the daemon could not be ended: then its directory stays, so that the next start
+/// finds it again.
+pub(super) async fn dismantle(directory: &Path, grace: Duration) -> bool {
     let source = directory.join("source");
-    let devices =
-        boathouse_mounts::detach_all(&source, |entry| ours(entry).is_some()).unwrap_or_else(|error| {
-            tracing::warn!(path = %source.display(), %error, "unmount a source");
-            Vec::new()
-        });
-    let keeper = Keeper::at(&keeper_socket(directory));
-    match keeper.shutdown(grace).await {
-        Ok(_) | Err(crate::keeper::KeeperError::Gone { .. }) => {}
+    let table = boathouse_mounts::table().unwrap_or_default();
+    let device = boathouse_mounts::top_at(&table, &source).map(|entry| entry.device);
+    let path = source.clone();
+    let unmount = tokio::task::spawn_blocking(move || {
+        boathouse_mounts::detach_all(&path, |entry| ours(entry).is_some())
+    });
+    // The last unmount of a session may wait for its daemon; not for longer than the daemon has to live.
+    match tokio::time::timeout(grace.max(UNMOUNT_PATIENCE), unmount).await {
+        Ok(Ok(Ok(_))) => {}
+        Ok(Ok(Err(error))) => tracing::warn!(path = %source.display(), %error, "unmount a source"),
+        Ok(Err(_)) | Err(_) => tracing::warn!(path = %source.display(), "unmounting a source takes long"),
+    }
+    // goofys sleeps a second before it exits; once its session has ended there is nothing to wait for.
+    let grace = if device.is_some_and(boathouse_mounts::session_ended) { Duration::ZERO } else { grace };
+    match Keeper::at(&keeper_socket(directory)).shutdown(grace).await {
+        Ok(_) | Err(KeeperError::Gone { .. }) => {}
         Err(error) => {
-            tracing::warn!(%error, "end a keeper");
+            tracing::error!(path = %directory.display(), %error, "end a keeper; its mount directory stays");
             // Whoever still waits for this session must not wait for ever.
-            for device in devices {
-                if let Err(error) = boathouse_mounts::abort_fuse(device) {
-                    tracing::warn!(%error, "abort a FUSE session");
-                }
+            if let Some(Err(error)) = device.map(boathouse_mounts::abort_fuse) {
+                tracing::error!(%error, "abort a FUSE session");
             }
+            return false;
         }
     }
     MountRecord::remove(directory);
@@ -156,4 +167,5 @@ pub(super) async fn dismantle(directory: &Path, grace: Duration) {
             tracing::warn!(path = %path.display(), %error, "remove a mount's directory");
         }
     }
+    true
 }

@@ -2,7 +2,7 @@
 //! plugin's own limits, and a mount that is ready after the shim has hung up is taken back.
 
 use super::request::Policy;
-use crate::publish::{Publisher, TargetDir};
+use crate::publish::{PublishError, Publisher, TargetDir};
 use boathouse_service::border::{self, Workers};
 use boathouse_service::uds::PrivateListener;
 use csi_proto::agent::v1::{MountRequest, Request, Response, Status, UnmountRequest, request::Call};
@@ -59,60 +59,63 @@ impl Agent {
         stream.set_write_timeout(Some(PROMPT))?;
         let (stream, request) = tokio::task::spawn_blocking(move || receive(stream)).await??;
         // The socket's mode says the same; this also holds if somebody changes that.
-        let answer = if caller.uid() == 0 {
-            self.answer(&request).await
-        } else {
-            failure(format!("the agent socket is for root; the caller is user {}", caller.uid()))
-        };
-        let mounted = answer.status == Status::Success as i32;
-        let told = tokio::task::spawn_blocking(move || frame::write(&mut &stream, &answer)).await?;
-        if let (Err(_), true, Some(Call::Mount(mount))) = (&told, mounted, &request.call) {
-            // kubelet has been told that the mount failed, and never unmounts what has failed.
-            tracing::warn!(target = mount.target_path, "mounted after the caller had given up; unmounting");
-            self.publisher.unpublish(Path::new(&mount.target_path), TargetDir::Kubelets).await?;
+        if caller.uid() != 0 {
+            let reason = format!("the agent socket is for root; the caller is user {}", caller.uid());
+            return send(stream, failure(reason)).await;
         }
-        Ok(told?)
+        match request.call {
+            Some(Call::Mount(mount)) => self.mount(stream, mount).await,
+            Some(Call::Unmount(unmount)) => {
+                let answer = self
+                    .unmount(unmount)
+                    .await
+                    .map_or_else(|status| failure(status.message().to_owned()), success);
+                send(stream, answer).await
+            }
+            None => {
+                let message = "this version of boathouse-node does not know the request".to_owned();
+                send(stream, Response { status: Status::NotSupported as i32, message }).await
+            }
+        }
     }
 
-    async fn answer(&self, request: &Request) -> Response {
-        let done = match &request.call {
-            Some(Call::Mount(mount)) => self.mount(mount).await,
-            Some(Call::Unmount(unmount)) => self.unmount(unmount).await,
-            None => {
-                return Response {
-                    status: Status::NotSupported as i32,
-                    message: "this version of boathouse-node does not know the request".to_owned(),
-                };
+    /// Answers by itself: a mount that is ready after the shim has hung up is taken back, because kubelet has been
+    /// told that it failed, and never unmounts what has failed.
+    async fn mount(&self, stream: UnixStream, request: MountRequest) -> anyhow::Result<()> {
+        const OP: &str = "mount";
+        let target = request.target_path;
+        let (publish, warnings) = match self.policy.flex(&target, &request.options_json) {
+            Ok(publish) => publish,
+            Err(error) => {
+                let status = border::report(OP, &target, &error, error.code());
+                return send(stream, failure(status.message().to_owned())).await;
             }
         };
-        match done {
-            Ok(message) => Response { status: Status::Success as i32, message },
-            Err(status) => failure(status.message().to_owned()),
-        }
-    }
-
-    async fn mount(&self, request: &MountRequest) -> Result<String, tonic::Status> {
-        const OP: &str = "mount";
-        let target = request.target_path.clone();
-        let (publish, warnings) = self
-            .policy
-            .flex(&request.target_path, &request.options_json)
-            .map_err(|error| border::report(OP, &target, &error, error.code()))?;
         for warning in warnings {
             tracing::warn!(target, warning, "FlexVolume option");
         }
         let publisher = self.publisher.clone();
         let named = target.clone();
         let work = async move {
-            publisher.publish(publish).await.map_err(|error| border::report(OP, &named, &error, error.code()))
+            let tell = async |done: Result<(), &PublishError>| {
+                let answer = match done {
+                    Ok(()) => success(format!("mounted {named}")),
+                    Err(error) => {
+                        failure(border::report(OP, &named, error, error.code()).message().to_owned())
+                    }
+                };
+                send(stream, answer).await.is_ok()
+            };
+            // The caller has heard of the outcome, and so has the log.
+            let _ = publisher.publish_for(publish, tell).await;
+            Ok(())
         };
-        self.workers.run(OP, &target, work).await?;
-        Ok(format!("mounted {target}"))
+        Ok(self.workers.run(OP, &target, work).await?)
     }
 
-    async fn unmount(&self, request: &UnmountRequest) -> Result<String, tonic::Status> {
+    async fn unmount(&self, request: UnmountRequest) -> Result<String, tonic::Status> {
         const OP: &str = "unmount";
-        let target = request.target_path.clone();
+        let target = request.target_path;
         // kubelet unmounts only directories that exist. One that does not is a caller's mistake, which the legacy
         // driver also refused; a directory with nothing mounted on it (after a reboot) is done already.
         let parent_only = boathouse_mounts::resolve(Path::new(&target));
@@ -139,6 +142,14 @@ impl Agent {
 fn receive(stream: UnixStream) -> anyhow::Result<(UnixStream, Request)> {
     let request = frame::read(&mut &stream)?;
     Ok((stream, request))
+}
+
+async fn send(stream: UnixStream, answer: Response) -> anyhow::Result<()> {
+    Ok(tokio::task::spawn_blocking(move || frame::write(&mut &stream, &answer)).await??)
+}
+
+fn success(message: String) -> Response {
+    Response { status: Status::Success as i32, message }
 }
 
 fn failure(message: String) -> Response {

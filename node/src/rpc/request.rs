@@ -3,7 +3,8 @@
 use crate::identity::{Requester, StatedIdentity};
 use crate::publish::{PublishRequest, TargetDir};
 use boathouse_mounts::Readonly;
-use csi_proto::csi::v1::volume_capability::AccessType;
+use csi_proto::csi::v1::volume_capability::access_mode::Mode;
+use csi_proto::csi::v1::volume_capability::{AccessMode, AccessType};
 use csi_proto::csi::v1::{NodePublishVolumeRequest, VolumeCapability};
 use std::path::PathBuf;
 use tonic::Code;
@@ -11,7 +12,7 @@ use volume_spec::fence::{Fence, FenceError, PathTemplate};
 use volume_spec::flex::{Callout, CalloutError};
 use volume_spec::static_keys::{StaticKeys, StaticKeysError};
 use volume_spec::tokens::{self, TokenError};
-use volume_spec::{Endpoint, Parameters, PodInfo, Region, SpecError, Strictness, VolumeSpec};
+use volume_spec::{Endpoint, Parameters, PodInfo, Region, Shown, SpecError, Strictness, VolumeSpec};
 
 /// What the operator decides about requests.
 #[derive(Debug, Clone)]
@@ -63,6 +64,9 @@ pub enum RequestError {
     /// The Vault path is outside the namespace's fence.
     #[error(transparent)]
     Fence(#[from] FenceError),
+    /// A mount option of the PersistentVolume.
+    #[error("mountOptions: {0} is not an option of this driver; write ro or rw, or use volumeAttributes")]
+    MountFlag(Shown),
     /// FlexVolume is off.
     #[error(
         "FlexVolume mounts are switched off on this node; use the CSI driver, or set --flex on boathouse-node"
@@ -75,9 +79,12 @@ impl RequestError {
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
-            Self::Field { .. } | Self::Spec(_) | Self::Callout(_) | Self::Token(_) | Self::StaticKeys(_) => {
-                Code::InvalidArgument
-            }
+            Self::MountFlag(_)
+            | Self::Field { .. }
+            | Self::Spec(_)
+            | Self::Callout(_)
+            | Self::Token(_)
+            | Self::StaticKeys(_) => Code::InvalidArgument,
             Self::Fence(FenceError::Refused { .. }) => Code::PermissionDenied,
             Self::Fence(_) => Code::InvalidArgument,
             Self::FlexOff => Code::FailedPrecondition,
@@ -101,7 +108,7 @@ impl Policy {
         if request.target_path.is_empty() {
             return field("target_path", "is missing");
         }
-        check_capability(request.volume_capability.as_ref())?;
+        let reader = reader_only(request.volume_capability.as_ref())?;
         let context = &request.volume_context;
         let pod = PodInfo::from_volume_context(context)?;
         let Parameters { mut spec, warnings: _ } = Parameters::parse(context, Strictness::Refuse)?;
@@ -130,7 +137,7 @@ impl Policy {
             target_dir: TargetDir::Ours,
             spec,
             who,
-            readonly: if request.readonly { Readonly::Yes } else { Readonly::No },
+            readonly: if request.readonly || reader { Readonly::Yes } else { Readonly::No },
         })
     }
 
@@ -212,18 +219,30 @@ impl Policy {
     }
 }
 
-/// A directory is all this driver can show (CSI, "VolumeCapability").
-fn check_capability(capability: Option<&VolumeCapability>) -> Result<(), RequestError> {
-    match capability {
-        None => field("volume_capability", "is missing"),
-        Some(capability) => match &capability.access_type {
-            Some(AccessType::Mount(_)) => Ok(()),
-            Some(AccessType::Block(_)) => {
-                field("volume_capability", "asks for a block device; a bucket can only be a file system")
-            }
-            None => {
-                field("volume_capability", "has no access type; a bucket can only be a file system (mount)")
-            }
-        },
+/// A directory is all this driver can show (CSI, "VolumeCapability"). Answers whether access mode or mount flags
+/// ask for it read-only.
+fn reader_only(capability: Option<&VolumeCapability>) -> Result<bool, RequestError> {
+    let Some(capability) = capability else { return field("volume_capability", "is missing") };
+    let mount = match &capability.access_type {
+        Some(AccessType::Mount(mount)) => mount,
+        Some(AccessType::Block(_)) => {
+            return field("volume_capability", "asks for a block device; a bucket can only be a file system");
+        }
+        None => {
+            return field(
+                "volume_capability",
+                "has no access type; a bucket can only be a file system (mount)",
+            );
+        }
+    };
+    let mode = capability.access_mode.as_ref().map_or(Mode::Unknown, AccessMode::mode);
+    let mut reader = matches!(mode, Mode::SingleNodeReaderOnly | Mode::MultiNodeReaderOnly);
+    for flag in &mount.mount_flags {
+        match flag.as_str() {
+            "ro" => reader = true,
+            "rw" => {}
+            other => return Err(RequestError::MountFlag(Shown::new(other))),
+        }
     }
+    Ok(reader)
 }
