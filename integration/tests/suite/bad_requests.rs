@@ -15,6 +15,7 @@ pub(crate) fn cases() -> Vec<Case> {
         beside!(attributes_are_refused_by_name),
         beside!(requests_are_refused_by_field),
         beside!(a_target_that_is_a_file),
+        beside!(a_file_below_the_mount_is_kept_and_the_keys_are_not),
     ]
 }
 
@@ -127,5 +128,28 @@ async fn a_target_that_is_a_file(shared: &Shared, stack: &Stack) -> anyhow::Resu
     )?;
     ensure!(fs::read(&target)? == b"precious");
     ensure!(scene.users(stack).await?.is_empty(), "keys were made before looking");
+    scene.finish(stack).await
+}
+
+async fn a_file_below_the_mount_is_kept_and_the_keys_are_not(
+    shared: &Shared,
+    stack: &Stack,
+) -> anyhow::Result<()> {
+    let scene = Scene::new(shared, stack, "below").await?;
+    let volume = scene.volume("nb");
+    let target = volume.csi_target(&scene.node.pods());
+    fs::create_dir_all(&target)?;
+    fs::write(target.join("precious"), "1")?;
+    scene.node.publish(stack.identities(), &volume).await?;
+    ensure!(!target.join("precious").exists(), "the mount is not on top");
+    refused(
+        scene.node.unpublish(&volume.id(), &target).await,
+        Code::FailedPrecondition,
+        &["holds files on the node's own disk"],
+    )?;
+    ensure!(fs::read(target.join("precious"))? == b"1");
+    scene.wait_for_users(stack, 0).await?;
+    fs::remove_file(target.join("precious"))?;
+    scene.node.unpublish(&volume.id(), &target).await?;
     scene.finish(stack).await
 }

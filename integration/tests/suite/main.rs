@@ -7,6 +7,7 @@
 
 mod bad_requests;
 mod csi;
+mod engine;
 mod faults;
 mod flex;
 mod kubernetes_auth;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         csi::cases(),
         bad_requests::cases(),
         tenancy::cases(),
+        engine::cases(),
         faults::cases(),
         flex::cases(),
         kubernetes_auth::cases(),

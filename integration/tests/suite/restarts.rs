@@ -18,6 +18,7 @@ pub(crate) fn cases() -> Vec<Case> {
         beside!(a_pod_that_goes_while_the_node_plugin_is_away),
         beside!(node_plugin_and_keeper_die_together),
         beside!(a_killed_keeper_takes_its_daemon_along),
+        beside!(a_second_node_plugin_on_the_same_directories_is_refused),
     ]
 }
 
@@ -124,6 +125,31 @@ async fn a_killed_keeper_takes_its_daemon_along(shared: &Shared, stack: &Stack) 
     }
     scene.node.publish(stack.identities(), &volume).await?;
     fs::write(target.join("healed"), "1")?;
+    scene.node.unpublish(&volume.id(), &target).await?;
+    scene.finish(stack).await
+}
+
+async fn a_second_node_plugin_on_the_same_directories_is_refused(
+    shared: &Shared,
+    stack: &Stack,
+) -> anyhow::Result<()> {
+    let mut scene = Scene::new(shared, stack, "second").await?;
+    let volume = scene.volume("nb");
+    let target = scene.node.publish(stack.identities(), &volume).await?;
+    let second = std::process::Command::new(&shared.programs.node)
+        .env_clear()
+        .arg("--state-dir")
+        .arg(scene.node.directory().join("state"))
+        .arg("--run-dir")
+        .arg(scene.node.directory().join("run"))
+        .output()?;
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    ensure!(second.status.code() == Some(1), "{}: {said}", second.status);
+    ensure!(said.contains("another boathouse-node uses this directory"), "{said}");
+    // A SIGKILL leaves no lock behind, and the first one noticed nothing.
+    scene.node.crash();
+    scene.node.restart().await?;
+    ensure!(fs::read_dir(&target).is_ok());
     scene.node.unpublish(&volume.id(), &target).await?;
     scene.finish(stack).await
 }

@@ -2,10 +2,13 @@
 
 use crate::scene::{LIFE, Scene, refused, write_and_close};
 use crate::world::{Case, Shared, beside};
-use anyhow::ensure;
+use anyhow::{Context as _, bail, ensure};
 use boathouse_testkit::kubelet::TOKENS;
 use boathouse_testkit::stack::{Claims, Identities, Stack};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Value, json};
 use tonic::Code;
+use vault_client::{VaultClient, VaultConfig, VaultError};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -14,6 +17,7 @@ pub(crate) fn cases() -> Vec<Case> {
         beside!(tokens_that_are_not_good_are_denied),
         beside!(a_token_of_another_pods_account_is_denied),
         beside!(tenants_never_share_a_mount),
+        beside!(a_token_that_is_gone_is_known_by_vaults_words),
     ]
 }
 
@@ -97,4 +101,24 @@ async fn tenants_never_share_a_mount(shared: &Shared, stack: &Stack) -> anyhow::
     ensure!(std::fs::read_dir(&b).is_ok());
     scene.node.unpublish(&theirs.id(), &b).await?;
     scene.finish(stack).await
+}
+
+/// The words the node plugin tells a token that is gone from one that may not revoke itself by.
+async fn a_token_that_is_gone_is_known_by_vaults_words(_: &Shared, stack: &Stack) -> anyhow::Result<()> {
+    let vault = VaultClient::new(&VaultConfig::new(stack.bao().address().parse()?))?;
+    let token = async |body: Value| -> anyhow::Result<SecretString> {
+        let made = stack.vault().write("auth/token/create", &body).await?;
+        Ok(made["auth"]["client_token"].as_str().context("no token")?.into())
+    };
+    let gone = token(json!({ "ttl": "60s" })).await?;
+    vault.revoke_self(&gone).await?;
+    for unknown in [&gone, &"s.neverwasatoken".into()] {
+        let Err(error) = vault.revoke_self(unknown).await else { bail!("revoked a token that is gone") };
+        ensure!(matches!(error, VaultError::UnknownToken { .. }), "{error}");
+    }
+    let powerless = token(json!({ "ttl": "60s", "no_default_policy": true, "policies": ["none"] })).await?;
+    let Err(error) = vault.revoke_self(&powerless).await else { bail!("revoked without a policy for it") };
+    ensure!(matches!(error, VaultError::Denied { .. }), "{error}");
+    stack.vault().write("auth/token/revoke", &json!({ "token": powerless.expose_secret() })).await?;
+    Ok(())
 }

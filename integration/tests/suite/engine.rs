@@ -1,0 +1,285 @@
+//! The secrets engine alone, under a real host and with a real MinIO.
+
+mod legacy;
+
+use crate::scene::eventually;
+use crate::world::{Case, Shared, alone, beside};
+use anyhow::{Context as _, bail, ensure};
+use boathouse_testkit::stack::{ENGINE_MOUNT, Stack, StackError};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// Name in the catalog, and of the program.
+const PLUGIN: &str = "vault-plugin-secrets-minio";
+
+pub(crate) fn cases() -> Vec<Case> {
+    vec![
+        beside!(legacy::the_go_plugins_answers_are_given),
+        beside!(mounts_share_a_process_and_nothing_else),
+        beside!(a_policy_that_does_not_exist_leaves_no_user),
+        beside!(revoking_a_user_that_is_gone_succeeds),
+        beside!(reading_the_config_never_shows_the_secret),
+        alone!(a_killed_plugin_comes_back),
+        alone!(a_plugin_killed_while_it_revokes),
+    ]
+}
+
+/// A mount of the case's own. It has one role, `r`.
+struct Mount<'a> {
+    stack: &'a Stack,
+    path: &'static str,
+}
+
+/// What a read of keys gave.
+struct Issued {
+    lease: String,
+    user: String,
+    secret: String,
+}
+
+impl<'a> Mount<'a> {
+    /// Mounts the engine and tells it nothing.
+    async fn bare(stack: &'a Stack, path: &'static str) -> Result<Self, StackError> {
+        stack.vault().write(&format!("sys/mounts/{path}"), &json!({ "type": PLUGIN })).await?;
+        Ok(Self { stack, path })
+    }
+
+    /// Mounts it with a config and the role. Users are called `<path>-…`.
+    async fn new(stack: &'a Stack, path: &'static str) -> Result<Self, StackError> {
+        let mount = Self::bare(stack, path).await?;
+        mount.configure().await?;
+        mount.role("readonly").await?;
+        Ok(mount)
+    }
+
+    async fn configure(&self) -> Result<(), StackError> {
+        let minio = self.stack.minio();
+        let config = json!({
+            "endpoint": minio.authority(),
+            "accessKeyId": minio.root_user(),
+            "secretAccessKey": minio.root_password().expose_secret(),
+            "useSSL": false,
+        });
+        self.stack.vault().write(&format!("{}/config", self.path), &config).await.map(drop)
+    }
+
+    /// Writes the role.
+    async fn role(&self, policy: &str) -> Result<(), StackError> {
+        let role = json!({ "policy": policy, "user_name_prefix": format!("{}-", self.path) });
+        self.stack.vault().write(&format!("{}/roles/r", self.path), &role).await.map(drop)
+    }
+
+    async fn issue(&self) -> anyhow::Result<Issued> {
+        let answer = self.stack.vault().read(&format!("{}/keys/r", self.path)).await?;
+        let text = |value: &Value| value.as_str().map(str::to_owned).context("keys: a field is missing");
+        Ok(Issued {
+            lease: text(&answer["lease_id"])?,
+            user: text(&answer["data"]["accessKeyId"])?,
+            secret: text(&answer["data"]["secretAccessKey"])?,
+        })
+    }
+
+    /// Returns when the host has done it, and with the engine's error if it could not.
+    async fn revoke(&self, lease: &str) -> Result<(), StackError> {
+        let body = json!({ "lease_id": lease, "sync": true });
+        self.stack.vault().write("sys/leases/revoke", &body).await.map(drop)
+    }
+
+    /// The host's leases of the role.
+    async fn leases(&self) -> Result<Vec<String>, StackError> {
+        self.stack.vault().list(&format!("sys/leases/lookup/{}/keys/r/", self.path)).await
+    }
+
+    /// The MinIO users made through this mount.
+    async fn users(&self) -> Result<Vec<String>, StackError> {
+        let mut users = self.stack.minio_users().await?;
+        let prefix = format!("{}-", self.path);
+        users.retain(|user| user.starts_with(&prefix));
+        Ok(users)
+    }
+
+    /// Ends the mount. No user may be left of it.
+    async fn finish(self) -> anyhow::Result<()> {
+        self.stack.vault().delete(&format!("sys/mounts/{}", self.path)).await?;
+        let users = self.users().await?;
+        ensure!(users.is_empty(), "MinIO users left by the mount {}: {users:?}", self.path);
+        Ok(())
+    }
+}
+
+/// Process ids of the plugins of this OpenBao.
+fn plugins(stack: &Stack) -> Vec<i32> {
+    let Some(host) = stack.bao().pid() else { return Vec::new() };
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|pid| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            // State and parent follow the command in parentheses (proc(5)).
+            let mut fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ');
+            let runs = fields.next().is_some_and(|state| state != "Z");
+            runs && fields.next().is_some_and(|parent| parent == host.to_string())
+        })
+        .filter(|pid| {
+            let program = std::fs::read_link(format!("/proc/{pid}/exe"));
+            program.is_ok_and(|program| program.file_name().is_some_and(|name| name == PLUGIN))
+        })
+        .collect()
+}
+
+/// The one plugin there is, once the short-lived ones have gone that the host asks what a plugin can do.
+async fn the_plugin(stack: &Stack) -> anyhow::Result<i32> {
+    eventually("one plugin process", Duration::from_secs(10), || plugins(stack).len() == 1).await?;
+    plugins(stack).first().copied().context("the plugin ended")
+}
+
+/// The call must be refused; gives the status and the message.
+fn refused<T>(answer: Result<T, StackError>) -> anyhow::Result<(u16, String)> {
+    match answer {
+        Err(StackError::Refused { status, message, .. }) => Ok((status, message)),
+        Err(other) => bail!("not refused: {other}"),
+        Ok(_) => bail!("accepted"),
+    }
+}
+
+async fn mounts_share_a_process_and_nothing_else(_: &Shared, stack: &Stack) -> anyhow::Result<()> {
+    let before = the_plugin(stack).await?;
+    let mount = Mount::bare(stack, "second").await?;
+    mount.role("readonly").await?;
+    // The first mount's config is not this one's.
+    let keys = stack.vault().read("second/keys/r").await;
+    let (status, message) = refused(keys).context("keys of an unconfigured mount")?;
+    ensure!(status == 500 && message.contains("not configured"), "{status}: {message}");
+    mount.configure().await?;
+    let issued = mount.issue().await?;
+    ensure!(mount.users().await? == [issued.user]);
+    let roles = stack.vault().list(&format!("{ENGINE_MOUNT}/roles")).await?;
+    ensure!(!roles.contains(&"r".to_owned()), "the first mount has the second's role: {roles:?}");
+    ensure!(the_plugin(stack).await? == before, "the second mount got a process of its own");
+    mount.finish().await?;
+    ensure!(the_plugin(stack).await? == before, "the end of the second mount ended the first one's process");
+    stack.vault().read(&format!("{ENGINE_MOUNT}/config")).await?;
+    Ok(())
+}
+
+async fn a_policy_that_does_not_exist_leaves_no_user(_: &Shared, stack: &Stack) -> anyhow::Result<()> {
+    let mount = Mount::new(stack, "no-policy").await?;
+    for policy in ["no-such-policy", "readonly,no-such-policy"] {
+        mount.role(policy).await?;
+        let answer = stack.vault().read("no-policy/keys/r").await;
+        let (status, message) = refused(answer).with_context(|| policy.to_owned())?;
+        ensure!(status == 500 && message.contains("policy does not exist"), "{status}: {message}");
+        let (users, leases) = (mount.users().await?, mount.leases().await?);
+        ensure!(users.is_empty() && leases.is_empty(), "{policy}: left {users:?} and {leases:?}");
+    }
+    // The role can be mended, and several policies are fine when all exist.
+    mount.role("readonly,diagnostics").await?;
+    let issued = mount.issue().await?;
+    let info = stack.minio().admin().user_info(&issued.user).await?;
+    ensure!(format!("{info:?}").contains("diagnostics"), "{info:?}");
+    mount.finish().await
+}
+
+async fn revoking_a_user_that_is_gone_succeeds(_: &Shared, stack: &Stack) -> anyhow::Result<()> {
+    let mount = Mount::new(stack, "gone").await?;
+    let issued = mount.issue().await?;
+    stack.minio().admin().remove_user(&issued.user).await?;
+    ensure!(mount.leases().await?.len() == 1 && mount.users().await?.is_empty());
+    mount.revoke(&issued.lease).await?;
+    ensure!(mount.leases().await?.is_empty(), "the lease is still there");
+    mount.finish().await
+}
+
+async fn reading_the_config_never_shows_the_secret(_: &Shared, stack: &Stack) -> anyhow::Result<()> {
+    let mount = Mount::new(stack, "config").await?;
+    let secret = stack.minio().root_password().expose_secret();
+    let config = stack.vault().read("config/config").await?["data"].clone();
+    ensure!(!config.to_string().contains(secret), "the secret is in {config}");
+    ensure!(config["endpoint"] == stack.minio().authority().as_str(), "{config}");
+    // Who reads, changes and writes back does no harm.
+    stack.vault().write("config/config", &config).await?;
+    let issued = mount.issue().await?;
+    let (status, message) = refused(stack.vault().write("config/config", &json!({ "useSSL": "no!" })).await)?;
+    ensure!(status == 400 && !message.contains(secret), "{status}: {message}");
+    // A failed call, so that the log has something to say.
+    stack.vault().write("config/config", &json!({ "secretAccessKey": "wrong-secret" })).await?;
+    let (_, message) = refused(stack.vault().read("config/keys/r").await)?;
+    ensure!(!message.contains("wrong-secret"), "{message}");
+    mount.configure().await?;
+    let log = std::fs::read_to_string(stack.bao().log())?;
+    for secret in [secret, "wrong-secret", &issued.secret] {
+        ensure!(!log.contains(secret), "OpenBao's log has a secret of the config or of a lease in it");
+    }
+    mount.finish().await
+}
+
+/// SIGKILL to the plugin; returns when it has ended.
+async fn kill_the_plugin(stack: &Stack) -> anyhow::Result<()> {
+    let pid = the_plugin(stack).await?;
+    kill(Pid::from_raw(pid), Signal::SIGKILL)?;
+    eventually("the end of the plugin", Duration::from_secs(5), || !plugins(stack).contains(&pid)).await
+}
+
+/// Requests fail until the host has reaped its plugin, which takes milliseconds; then they must work again.
+async fn soon<T>(what: &str, call: impl AsyncFn() -> Result<T, StackError>) -> anyhow::Result<T> {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        match call().await {
+            Ok(answer) => return Ok(answer),
+            Err(error) if Instant::now() >= deadline => {
+                return Err(error).with_context(|| format!("{what}: still fails"));
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
+async fn a_killed_plugin_comes_back(_: &Shared, stack: &mut Stack) -> anyhow::Result<()> {
+    let mount = Mount::new(stack, "killed").await?;
+    let [first, second] = [mount.issue().await?, mount.issue().await?];
+
+    kill_the_plugin(stack).await?;
+    soon("read a role", async || stack.vault().read("killed/roles/r").await).await?;
+    let third = mount.issue().await?;
+    ensure!(mount.users().await?.len() == 3);
+    mount.revoke(&first.lease).await?;
+    mount.revoke(&third.lease).await?;
+    ensure!(mount.users().await? == [second.user.clone()], "revoking did not delete the users");
+    // The other mount notices by itself.
+    let path = format!("{ENGINE_MOUNT}/config");
+    soon("read the other config", async || stack.vault().read(&path).await).await?;
+    the_plugin(stack).await?;
+
+    // A revocation is as good a first request as any.
+    kill_the_plugin(stack).await?;
+    soon("revoke", async || mount.revoke(&second.lease).await).await?;
+    ensure!(mount.users().await?.is_empty() && mount.leases().await?.is_empty());
+    soon("read the other config", async || stack.vault().read(&path).await).await?;
+    the_plugin(stack).await?;
+    mount.finish().await
+}
+
+async fn a_plugin_killed_while_it_revokes(_: &Shared, stack: &mut Stack) -> anyhow::Result<()> {
+    let mount = Mount::new(stack, "midway").await?;
+    let issued = mount.issue().await?;
+    stack.minio().pause()?;
+    let (answer, resumed) = tokio::join!(mount.revoke(&issued.lease), async {
+        // Until the plugin waits for MinIO.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let killed = kill_the_plugin(stack).await;
+        killed.and(stack.minio().resume().map_err(Into::into))
+    });
+    resumed?;
+    // The host says that it did not work, and keeps the lease; or it has asked a new plugin at once.
+    if answer.is_err() {
+        ensure!(mount.leases().await?.len() == 1, "the lease is gone, and its user may not be");
+        soon("revoke again", async || mount.revoke(&issued.lease).await).await?;
+    }
+    ensure!(mount.users().await?.is_empty() && mount.leases().await?.is_empty());
+    let path = format!("{ENGINE_MOUNT}/config");
+    soon("read the other config", async || stack.vault().read(&path).await).await?;
+    mount.finish().await
+}
