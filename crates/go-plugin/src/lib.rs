@@ -1,7 +1,7 @@
 //! The plugin side of HashiCorp's go-plugin, over gRPC on a unix socket.
 //!
 //! A host (Vault, OpenBao, Terraform, …) starts the plugin, says in the environment what it wants,
-//! and reads one line from its stdout: where it listens and with which certificate. [`serve`] does
+//! and reads one line from its stdout: where it listens and with which certificate. [`serve()`] does
 //! this and then runs the services every plugin has (health, broker, controller, stdio) beside the
 //! plugin's own:
 //!
