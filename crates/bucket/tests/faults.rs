@@ -7,6 +7,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use boathouse_bucket::{BODY_LIMIT, BucketClient, Failure, Found, Http, HttpConfig, HttpError, S3Target};
+use boathouse_http::ClientError;
 use support::{FakeS3, Fault, client, keys, target};
 
 const LONG: Duration = Duration::from_secs(10);
@@ -191,7 +192,7 @@ async fn input_that_could_mean_something_else_is_never_sent() {
 #[test]
 fn a_bad_authority_file_is_named() {
     let with = |path: &str| Http::new(HttpConfig { ca_file: Some(path.into()), ..HttpConfig::default() });
-    assert!(matches!(with("/nonexistent/ca.pem").unwrap_err(), HttpError::CaFile { .. }));
+    assert!(matches!(with("/nonexistent/ca.pem").unwrap_err(), HttpError(ClientError::CaFile { .. })));
     let empty = with("/dev/null").unwrap_err();
     assert_eq!(empty.to_string(), "S3 ca_file /dev/null: no certificate in PEM form in it");
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use boathouse_http::ClientError;
 use url::Url;
 
 /// How to reach Vault.
@@ -87,28 +88,7 @@ pub enum ConfigError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The CA file could not be read.
-    #[error("Vault ca_file {}: {source}", path.display())]
-    CaFile {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// The CA file holds no usable certificate.
-    #[error("Vault ca_file {}: {reason}", path.display())]
-    CaContent {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// TLS or the resolver could not be set up, e.g. because the system has no certificate authorities.
-    #[error("cannot set up a connection to Vault at {address}: {reason}")]
-    Setup {
-        /// The address of the server.
-        address: Url,
-        /// What is missing.
-        reason: String,
-    },
+    /// The connections cannot be set up.
+    #[error("Vault {0}")]
+    Client(#[from] ClientError),
 }

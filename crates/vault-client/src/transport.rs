@@ -1,10 +1,10 @@
 //! One bounded HTTP exchange, and what its status means.
 
-use std::error::Error as _;
 use std::time::Duration;
 
+use boathouse_http::{Authorities, cause, one_line};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
-use reqwest::{Certificate, Method, StatusCode, redirect};
+use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use url::Url;
@@ -14,9 +14,6 @@ use crate::error::{Operation, VaultError};
 
 /// Longest answer that is read, in bytes. What these calls return is a thousandth of it.
 pub const BODY_LIMIT: usize = 1024 * 1024;
-
-/// Longest text of somebody else's that goes into one of our errors, in characters.
-const MESSAGE_LIMIT: usize = 400;
 
 const TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
 const NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
@@ -191,39 +188,13 @@ impl Transport {
     }
 }
 
-/// Own client instead of anybody's default: one authority or the system's, never a merge; no proxy from the
-/// environment; name resolution without the C library, which a static binary does not have.
 fn http_client(config: &VaultConfig) -> Result<reqwest::Client, ConfigError> {
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // An error means that somebody else was faster, which is as good.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    }
-    let mut builder = reqwest::Client::builder()
-        .tls_backend_rustls()
-        .hickory_dns(true)
-        .no_proxy()
-        .redirect(redirect::Policy::none())
-        .referer(false)
-        .connect_timeout(config.connect_timeout)
-        .timeout(config.timeout)
-        .user_agent(concat!("boathouse/", env!("CARGO_PKG_VERSION")));
-    if let Some(path) = &config.ca_file {
-        builder = builder.tls_certs_only(authorities(path)?);
-    } else if config.address.scheme() == "http" {
-        // Without this, building fails on a machine that has no authorities and needs none.
-        builder = builder.tls_certs_only(Vec::new());
-    }
-    builder.build().map_err(|e| ConfigError::Setup { address: config.address.clone(), reason: cause(&e) })
-}
-
-fn authorities(path: &std::path::Path) -> Result<Vec<Certificate>, ConfigError> {
-    let pem = std::fs::read(path).map_err(|source| ConfigError::CaFile { path: path.to_owned(), source })?;
-    let content = |reason: String| ConfigError::CaContent { path: path.to_owned(), reason };
-    let certificates = Certificate::from_pem_bundle(&pem).map_err(|e| content(cause(&e)))?;
-    if certificates.is_empty() {
-        return Err(content("no certificate in PEM form in it".into()));
-    }
-    Ok(certificates)
+    let authorities = match &config.ca_file {
+        Some(path) => Authorities::Only(path),
+        None if config.address.scheme() == "http" => Authorities::None,
+        None => Authorities::System,
+    };
+    Ok(boathouse_http::client(authorities, config.connect_timeout, config.timeout)?)
 }
 
 /// What a status other than success says. The texts are Vault's and OpenBao's; `role not found` with 500 is the
@@ -286,7 +257,7 @@ fn message<'a>(status: StatusCode, body: &[u8], secrets: impl Iterator<Item = &'
     for secret in secrets {
         message = message.replace(secret, "[redacted]");
     }
-    shorten(&message)
+    one_line(&message)
 }
 
 fn redirect_target(from: &Url, location: Option<&HeaderValue>) -> String {
@@ -294,34 +265,4 @@ fn redirect_target(from: &Url, location: Option<&HeaderValue>) -> String {
         .and_then(|value| value.to_str().ok())
         .and_then(|value| from.join(value).ok())
         .map_or_else(|| "nowhere".to_owned(), |to| to.origin().ascii_serialization())
-}
-
-/// Whether rustls ended it. Its error travels inside (nested) I/O errors, which `source()` skips over.
-fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
-    let inside = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    error.is::<rustls::Error>() || inside.is_some_and(|inner| is_tls(inner))
-}
-
-/// The innermost cause of a failed exchange in words; never the URL.
-fn cause(error: &reqwest::Error) -> String {
-    let mut kind = "";
-    let mut innermost = None;
-    let mut next = error.source();
-    while let Some(source) = next {
-        let text = source.to_string();
-        if text == "dns error" {
-            kind = "name resolution: ";
-        }
-        if is_tls(source) {
-            kind = "TLS: ";
-        }
-        innermost = Some(text);
-        next = source.source();
-    }
-    let text = innermost.unwrap_or_else(|| "request failed".to_owned());
-    shorten(&format!("{kind}{text}"))
-}
-
-fn shorten(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MESSAGE_LIMIT).collect()
 }

@@ -2,6 +2,8 @@
 //! storage, multiplexed mounts, shutdown. The transport is the real one.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed unwrap fails the test")]
 
+#[path = "support/broker.rs"]
+mod broker;
 #[path = "support/host.rs"]
 mod host;
 #[path = "support/tls.rs"]
