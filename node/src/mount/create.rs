@@ -10,11 +10,12 @@ use boathouse_bucket::{BucketClient, BucketError, S3Target};
 use boathouse_mounts::{FuseOptions, MountError, mount_fuse, open_fuse_device};
 use csi_proto::keeper::v1::{Launch, Status};
 use std::fs;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio_util::task::AbortOnDropHandle;
 use volume_spec::{VolumeSpec, goofys};
 
 /// Keys younger than this may not have reached every MinIO server yet.
@@ -132,11 +133,27 @@ async fn build(
     let mut probe = tokio::spawn(probe(client, record.key.spec.clone(), lease.generation.clone(), within));
     // Never dropped half way: a keeper that is being started could not be found again.
     let bucket = &record.key.spec.bucket_and_prefix();
-    if let Err(error) = launch(config, record, directory, lease).await {
+    let fuse = match mount(record, directory) {
+        Ok(fuse) => fuse,
+        Err(error) => {
+            verdict(bucket, probe.await)?;
+            return Err(error);
+        }
+    };
+    // Asked before anybody serves the mount: the kernel holds the question back until the daemon is there.
+    let listed = {
+        let (keeper, source) = (config.installed.keeper.clone(), directory.join("source"));
+        AbortOnDropHandle::new(tokio::spawn(async move { ask(&keeper, "list", &source, deadline).await }))
+    };
+    let orders = orders(config, record, directory, lease);
+    if let Err(error) = keeper::launch(&config.installed.keeper, orders, fuse).await {
         verdict(bucket, probe.await)?;
-        return Err(error);
+        return Err(error.into());
     }
-    let read = check(config, "list", &record.key, directory, deadline);
+    let read = async {
+        let answer = listed.await.unwrap_or_else(|panic| Answer::Failed(std::io::Error::other(panic)));
+        explain(answer, &record.key, directory).await
+    };
     tokio::pin!(read);
     tokio::select! {
         probed = &mut probe => {
@@ -185,13 +202,8 @@ fn probe_target(key: &MountKey) -> Result<S3Target, CreateError> {
     })
 }
 
-/// Mounts, and starts keeper and daemon.
-async fn launch(
-    config: &MountsConfig,
-    record: &MountRecord,
-    directory: &Path,
-    lease: &Lease,
-) -> Result<(), CreateError> {
+/// Mounts what nobody serves yet; answers the session.
+fn mount(record: &MountRecord, directory: &Path) -> Result<OwnedFd, CreateError> {
     let source = directory.join("source");
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -208,19 +220,22 @@ async fn launch(
         group: record.daemon_uid,
     };
     mount_fuse(&source, fuse.as_fd(), &options)?;
-    keeper::launch(&config.installed.keeper, orders(config, record, directory, lease), fuse).await?;
-    Ok(())
+    Ok(fuse)
 }
 
-/// Asks the mount, and finds out why if it does not answer.
+/// Asks a mount that works whether it still answers, and finds out why if it does not.
 pub(super) async fn check(
     config: &MountsConfig,
-    question: &str,
     key: &MountKey,
     directory: &Path,
     deadline: Instant,
 ) -> Result<(), CreateError> {
-    let answer = ask(&config.installed.keeper, question, &directory.join("source"), deadline).await;
+    let answer = ask(&config.installed.keeper, "statfs", &directory.join("source"), deadline).await;
+    explain(answer, key, directory).await
+}
+
+/// What an answer of the mount means, with the keeper's word on a daemon that gave none.
+async fn explain(answer: Answer, key: &MountKey, directory: &Path) -> Result<(), CreateError> {
     let status = match answer {
         Answer::Line(_) => return Ok(()),
         _ => Keeper::at(&keeper_socket(directory)).status().await.unwrap_or_default(),

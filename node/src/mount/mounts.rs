@@ -110,7 +110,7 @@ impl Mounts {
             // Success means readable for the second target too: its daemon may hang by now. That it can read the
             // bucket was proven for the first.
             let patience = Instant::now() + self.shared.config.endpoint_timeout;
-            check(&self.shared.config, "statfs", &key, &source.directory, deadline.min(patience)).await?;
+            check(&self.shared.config, &key, &source.directory, deadline.min(patience)).await?;
             return Ok((binding, false));
         }
         let shared = &self.shared;
