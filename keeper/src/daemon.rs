@@ -176,9 +176,10 @@ fn confine(keeper: Pid, fuse: RawFd) -> io::Result<()> {
         return Err(Errno::ESRCH.into());
     }
     prctl::set_no_new_privs()?;
-    for ignored in [Signal::SIGHUP, Signal::SIGINT] {
+    // What is ignored stays ignored across an exec: by the keeper, or by whatever shell once started the node plugin.
+    for inherited in Signal::iterator().filter(|one| !matches!(one, Signal::SIGKILL | Signal::SIGSTOP)) {
         // SAFETY: SIG_DFL runs no code of ours.
-        unsafe { signal(ignored, SigHandler::SigDfl) }?;
+        unsafe { signal(inherited, SigHandler::SigDfl) }?;
     }
     // Only marked, not closed: the pipe that reports a failed exec is among them.
     close_range(3, libc::CLOSE_RANGE_CLOEXEC)?;
