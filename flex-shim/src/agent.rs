@@ -64,8 +64,7 @@ impl fmt::Display for CallError {
 
 /// Asks for a mount; the options document is passed on as it came.
 pub(crate) fn mount(target_path: String, options_json: Vec<u8>) -> DriverStatus {
-    let to_call = |deadline_ms| Call::Mount(MountRequest { target_path, options_json, deadline_ms });
-    match call(to_call) {
+    match call(Call::Mount(MountRequest { target_path, options_json })) {
         // kubelet never calls `mount` again after a "Not supported": one such answer, say while the bridge is
         // switched off, would outlast its cause.
         Ok(response) if response.status() == Status::NotSupported => DriverStatus::failure(response.message),
@@ -75,7 +74,7 @@ pub(crate) fn mount(target_path: String, options_json: Vec<u8>) -> DriverStatus 
 
 /// Asks for an unmount.
 pub(crate) fn unmount(target_path: String) -> DriverStatus {
-    answer("unmount", call(|deadline_ms| Call::Unmount(UnmountRequest { target_path, deadline_ms })))
+    answer("unmount", call(Call::Unmount(UnmountRequest { target_path })))
 }
 
 fn answer(callout: &str, outcome: Result<Response, String>) -> DriverStatus {
@@ -95,13 +94,10 @@ fn answer(callout: &str, outcome: Result<Response, String>) -> DriverStatus {
 }
 
 /// Makes the call, or says at which socket it failed and why.
-fn call(to_call: impl FnOnce(u64) -> Call) -> Result<Response, String> {
+fn call(call: Call) -> Result<Response, String> {
     let socket = socket_path(env::var_os(SOCKET_VARIABLE));
     timeout(env::var_os(TIMEOUT_VARIABLE))
-        .and_then(|limit| {
-            let deadline_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-            exchange_within(limit, socket.clone(), Request { call: Some(to_call(deadline_ms)) })
-        })
+        .and_then(|limit| exchange_within(limit, socket.clone(), Request { call: Some(call) }))
         .map_err(|error| format!("agent socket {}: {error}", socket.display()))
 }
 

@@ -69,7 +69,6 @@ fn mount_is_passed_on_as_it_came() {
     let Some(Call::Mount(request)) = agent.seen().call else { panic!("not a mount") };
     assert_eq!(request.target_path, TARGET);
     assert_eq!(request.options_json, options.into_vec());
-    assert_eq!(request.deadline_ms, 7000);
 }
 
 #[test]
@@ -78,7 +77,7 @@ fn unmount_is_passed_on() {
     let outcome = answer(command(Some(&agent.socket()), None), &["unmount", TARGET]);
     assert_eq!(outcome, ("Success".to_owned(), String::new()));
     let Some(Call::Unmount(request)) = agent.seen().call else { panic!("not an unmount") };
-    assert_eq!((request.target_path.as_str(), request.deadline_ms), (TARGET, 110_000));
+    assert_eq!(request.target_path, TARGET);
 }
 
 #[test]

@@ -2,7 +2,10 @@
 
 use boathouse_service::logs::LogArgs;
 use boathouse_service::uds::Endpoint as Socket;
-use clap::{Parser, ValueEnum};
+use clap::builder::BoolishValueParser;
+use clap::error::ErrorKind;
+use clap::{ArgAction, CommandFactory as _, Parser, ValueEnum};
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -91,7 +94,7 @@ pub struct Args {
 
     /// Accept a token that comes without the pod's namespace and service account beside it (podInfoOnMount). For
     /// conformance tests and orchestrators that send none
-    #[arg(long, env = "BOATHOUSE_ALLOW_MISSING_POD_INFO")]
+    #[arg(long, env = "BOATHOUSE_ALLOW_MISSING_POD_INFO", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub allow_missing_pod_info: bool,
 
     /// Vault path for volumes without `vault-path`, with {namespace} for the pod's namespace, such as
@@ -134,7 +137,7 @@ pub struct Args {
 
     /// Serve FlexVolume callouts (the `boathouse` driver binary) on the agent socket, with this node's own Vault
     /// identity, fenced by --flex-path
-    #[arg(long, env = "BOATHOUSE_FLEX", requires = "flex_token_file")]
+    #[arg(long, env = "BOATHOUSE_FLEX", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub flex: bool,
 
     /// Unix socket of the agent API
@@ -173,6 +176,23 @@ pub struct Args {
     /// How and what to log
     #[command(flatten)]
     pub log: LogArgs,
+}
+
+impl Args {
+    /// Reads flags and environment. The program's name comes first.
+    ///
+    /// # Errors
+    /// clap's, ready to be shown; also for `--help` and `--version`.
+    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let args: Self = boathouse_service::args::read(arguments)?;
+        // Not clap's `requires`: a variable that says false counts as given there.
+        if args.flex && args.flex_token_file.is_none() {
+            let message =
+                "--flex needs --flex-token-file: the node's own token, which logs in for FlexVolume pods";
+            return Err(Self::command().error(ErrorKind::MissingRequiredArgument, message));
+        }
+        Ok(args)
+    }
 }
 
 const IDENTITY_HELP: &str = "\
@@ -231,10 +251,9 @@ fn uid_range(text: &str) -> Result<RangeInclusive<u32>, String> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
-    use clap::CommandFactory as _;
 
     fn parse(args: &[&str]) -> Result<Args, clap::Error> {
-        Args::try_parse_from([&["boathouse-node"], args].concat())
+        Args::read([&["boathouse-node"], args].concat().into_iter().map(OsString::from))
     }
 
     #[test]

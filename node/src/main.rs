@@ -1,12 +1,11 @@
 //! `boathouse-node`: see `--help`.
 
 use boathouse_node::{Args, run};
-use clap::Parser;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     boathouse_service::tls::install_provider();
-    let args = Args::parse();
+    let args = Args::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
     args.log.init()?;
     run(args).await
 }

@@ -1,8 +1,7 @@
 //! How a published volume does.
 
-use crate::mount::{Answer, At, Health, Mounts, Source, ask};
+use crate::mount::{Answer, At, EXIT_PATIENCE, Health, Mounts, Source, ask, obituary, session_over};
 use boathouse_mounts::MountError;
-use nix::errno::Errno;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tonic::Code;
@@ -94,11 +93,15 @@ async fn statfs(keeper: &Path, path: &Path, source: &Source) -> Result<Usage, St
     match ask(keeper, "statfs", path, Instant::now() + PATIENCE).await {
         Answer::Line(line) => usage(&line).ok_or_else(|| "statfs: an answer without sizes".to_owned()),
         Answer::Failed(error) => {
-            if error.raw_os_error() == Some(Errno::ENOTCONN as i32) {
-                // The kernel's own word that the session is over, a moment before its watcher hears of it.
-                source.set_dead("its FUSE session is over".to_owned());
+            if !session_over(&error) {
+                return Err(format!("statfs: {error}"));
             }
-            Err(format!("statfs: {error}"))
+            // The kernel's own word, a moment before the watcher hears why.
+            let reason = match source.keeper.exited(EXIT_PATIENCE).await {
+                Some(status) => obituary(&status),
+                None => "its FUSE session is over".to_owned(),
+            };
+            Err(source.suspect(reason))
         }
         Answer::Silent(after) => Err(format!("hung: no answer to statfs within {after:?}")),
     }

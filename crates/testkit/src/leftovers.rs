@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Programs that tests and demonstrations start, by file name.
-const PROGRAMS: [&str; 9] = [
+const PROGRAMS: [&str; 10] = [
     "boathouse",
     "boathouse-controller",
     "boathouse-keeper",
@@ -22,6 +22,7 @@ const PROGRAMS: [&str; 9] = [
     "goofys",
     "minio",
     "bao",
+    "vault",
     "csi-sanity",
 ];
 
@@ -72,9 +73,15 @@ impl Snapshot {
 
     /// Only what belongs to directories that this process made ([`guard::TempTree`]): others may run beside it.
     #[must_use]
-    pub fn of_this_process(mut self) -> Self {
-        let mine = format!("{}{}-", guard::TREE_PREFIX, std::process::id());
-        self.things.retain(|line| line.contains(&mine));
+    pub fn of_this_process(self) -> Self {
+        self.of_process(std::process::id())
+    }
+
+    /// The same for another process.
+    #[must_use]
+    pub fn of_process(mut self, pid: u32) -> Self {
+        let its = format!("{}{pid}-", guard::TREE_PREFIX);
+        self.things.retain(|line| line.contains(&its));
         self
     }
 

@@ -11,7 +11,7 @@ use crate::config::{ConfigError, VaultConfig};
 use crate::error::{Operation, VaultError};
 use crate::request;
 use crate::transport::{Call, Transport};
-use crate::types::{AuthMethod, Health, LeaseRenewal, Leased, Session, TokenInfo};
+use crate::types::{AuthMethod, Health, Leased, Session, TokenInfo};
 use crate::wire;
 
 /// A pool of connections to one Vault server. Cloning shares the pool.
@@ -89,39 +89,6 @@ impl VaultClient {
         }
         let request = request::ReadLeased { path: path.to_owned(), ttl: ttl.map(|ttl| ttl.as_secs()) };
         wire::leased(&call, self.send(&call, Some(token), &request).await?)
-    }
-
-    /// Extends a lease by `increment` from now (`None`: the lease's own default): `PUT sys/leases/renew`.
-    ///
-    /// # Errors
-    /// `BadRequest` when the lease is not renewable or gone, and those of any call.
-    pub async fn renew_lease(
-        &self,
-        token: &SecretString,
-        lease_id: &str,
-        increment: Option<Duration>,
-    ) -> Result<LeaseRenewal, VaultError> {
-        let call = Call::new(Operation::RenewLease, lease_id);
-        if lease_id.is_empty() {
-            return Err(call.invalid("the lease id is empty"));
-        }
-        let request =
-            request::RenewLease { lease_id: lease_id.to_owned(), increment: increment.map(|i| i.as_secs()) };
-        wire::renewal(&call, self.send(&call, Some(token), &request).await?)
-    }
-
-    /// Extends the token itself by `increment` from now (`None`: its own period): `POST auth/token/renew-self`.
-    ///
-    /// # Errors
-    /// `BadRequest` when the token is not renewable, `UnknownToken` when it is gone, and those of any call.
-    pub async fn renew_self(
-        &self,
-        token: &SecretString,
-        increment: Option<Duration>,
-    ) -> Result<Session, VaultError> {
-        let call = Call::new(Operation::RenewSelf, "auth/token/renew-self");
-        let request = request::RenewSelf { increment: increment.map(|i| format!("{}s", i.as_secs())) };
-        wire::session(&call, self.send(&call, Some(token), &request).await?)
     }
 
     /// Revokes the token and every lease read with it: `POST auth/token/revoke-self`. The default policy allows it.

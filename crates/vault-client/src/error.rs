@@ -9,10 +9,6 @@ pub enum Operation {
     Login,
     /// Reading a secret.
     Read,
-    /// Renewing a lease.
-    RenewLease,
-    /// Renewing the token itself.
-    RenewSelf,
     /// Revoking the token itself, and with it all its leases.
     RevokeSelf,
     /// Asking about the token itself.
@@ -26,8 +22,6 @@ impl fmt::Display for Operation {
         f.write_str(match self {
             Self::Login => "login at",
             Self::Read => "reading",
-            Self::RenewLease => "renewing lease",
-            Self::RenewSelf => "renewing the token at",
             Self::RevokeSelf => "revoking the token at",
             Self::LookupSelf => "looking up the token at",
             Self::Health => "a health check at",

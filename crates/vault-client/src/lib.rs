@@ -4,7 +4,6 @@
 //! generation of credentials has its own token. The calls are the documented HTTP API, which OpenBao shares:
 //! [auth/jwt](https://developer.hashicorp.com/vault/api-docs/auth/jwt#jwt-login),
 //! [auth/token](https://developer.hashicorp.com/vault/api-docs/auth/token),
-//! [sys/leases](https://developer.hashicorp.com/vault/api-docs/system/leases),
 //! [sys/health](https://developer.hashicorp.com/vault/api-docs/system/health).
 //!
 //! Rules kept here, so that callers need not think of them:
@@ -28,7 +27,7 @@ pub use client::VaultClient;
 pub use config::{ConfigError, VaultConfig};
 pub use error::{Operation, VaultError};
 pub use transport::BODY_LIMIT;
-pub use types::{AuthKind, AuthMethod, Health, LeaseRenewal, Leased, S3Credentials, Session, TokenInfo};
+pub use types::{AuthKind, AuthMethod, Health, Leased, S3Credentials, Session, TokenInfo};
 
 /// Directives for a `tracing_subscriber::EnvFilter` that silence the request library: it logs every failure once
 /// per layer it passes, and the error returned by this crate already says all of it.

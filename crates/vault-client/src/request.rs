@@ -24,21 +24,6 @@ pub(crate) struct ReadLeased {
 }
 
 #[derive(Endpoint)]
-#[endpoint(path = "sys/leases/renew", method = "PUT")]
-pub(crate) struct RenewLease {
-    pub(crate) lease_id: String,
-    /// Seconds.
-    pub(crate) increment: Option<u64>,
-}
-
-#[derive(Endpoint)]
-#[endpoint(path = "auth/token/renew-self", method = "POST")]
-pub(crate) struct RenewSelf {
-    /// A duration with its unit.
-    pub(crate) increment: Option<String>,
-}
-
-#[derive(Endpoint)]
 #[endpoint(path = "auth/token/revoke-self", method = "POST")]
 pub(crate) struct RevokeSelf {}
 

@@ -37,7 +37,7 @@ pub struct Session {
     pub entity_id: String,
     /// How long the token lives if it is not renewed. Zero: it does not expire.
     pub lease_duration: Duration,
-    /// Whether [`renew_self`](crate::VaultClient::renew_self) can extend it.
+    /// Whether Vault would extend it.
     pub renewable: bool,
     /// Policies the token holds.
     pub policies: Vec<String>,
@@ -52,7 +52,7 @@ pub struct Leased {
     pub lease_id: String,
     /// How long the credentials live if nobody renews or revokes them.
     pub lease_duration: Duration,
-    /// Whether [`renew_lease`](crate::VaultClient::renew_lease) can extend it. The original MinIO engine's cannot.
+    /// Whether Vault would extend it. The original MinIO engine's leases cannot be.
     pub renewable: bool,
     /// The keys.
     pub credentials: S3Credentials,
@@ -69,17 +69,6 @@ pub struct S3Credentials {
     pub secret_key: SecretString,
     /// Present for temporary (STS) keys only.
     pub session_token: Option<SecretString>,
-}
-
-/// What a renewal achieved.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeaseRenewal {
-    /// Time left from now; less than asked for when the lease's maximum is near.
-    pub lease_duration: Duration,
-    /// Whether it can be renewed again.
-    pub renewable: bool,
-    /// Vault's remarks, e.g. that the TTL was capped.
-    pub warnings: Vec<String>,
 }
 
 /// What Vault knows about a token.

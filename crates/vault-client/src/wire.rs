@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::error::VaultError;
 use crate::transport::Call;
-use crate::types::{Health, LeaseRenewal, Leased, S3Credentials, Session, TokenInfo};
+use crate::types::{Health, Leased, S3Credentials, Session, TokenInfo};
 
 /// One JSON object of an answer, with the way to it for error texts.
 struct Object<'a> {
@@ -120,15 +120,6 @@ pub(crate) fn leased(call: &Call<'_>, body: Vec<u8>) -> Result<Leased, VaultErro
             secret_key: SecretString::from(data.text("secretAccessKey")?),
             session_token: data.optional_text("sessionToken")?.map(SecretString::from),
         },
-        warnings: answer.texts("warnings"),
-    })
-}
-
-pub(crate) fn renewal(call: &Call<'_>, body: Vec<u8>) -> Result<LeaseRenewal, VaultError> {
-    let answer = Object::parse(call, &body)?;
-    Ok(LeaseRenewal {
-        lease_duration: answer.seconds("lease_duration")?,
-        renewable: answer.flag("renewable")?,
         warnings: answer.texts("warnings"),
     })
 }

@@ -65,8 +65,6 @@ async fn secrets_reach_neither_debug_nor_logs() {
         show(&client);
         show(&client.login(&method, &jwt).await);
         show(&client.read_leased(&token, "minio/keys/a", None).await);
-        show(&client.renew_lease(&token, "minio/keys/a/l", None).await);
-        show(&client.renew_self(&token, None).await);
         show(&client.revoke_self(&token).await);
         show(&client.lookup_self(&token).await);
     }

@@ -11,6 +11,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use tokio::net::TcpSocket;
 use tonic::Code;
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -21,6 +22,7 @@ pub(crate) fn cases() -> Vec<Case> {
         beside!(an_endpoint_that_never_answers),
         beside!(a_daemon_that_is_not_there),
         beside!(a_daemon_that_dies),
+        beside!(a_daemon_that_never_serves),
         beside!(a_daemon_killed_during_publish),
         beside!(a_daemon_that_hangs_is_unpublished_in_time),
     ]
@@ -50,7 +52,10 @@ async fn a_missing_role(shared: &Shared, stack: &Stack) -> anyhow::Result<()> {
 
 async fn an_endpoint_that_refuses(shared: &Shared, stack: &Stack) -> anyhow::Result<()> {
     let scene = Scene::new(shared, stack, "refusing").await?;
-    let port = boathouse_testkit::free_port()?;
+    // Bound and not listening: nobody else can take it.
+    let socket = TcpSocket::new_v4()?;
+    socket.bind("127.0.0.1:0".parse()?)?;
+    let port = socket.local_addr()?.port();
     let volume = scene.volume("nb").with("endpoint", &format!("http://127.0.0.1:{port}"));
     let began = Instant::now();
     let answer = scene.node.publish(stack.identities(), &volume).await;
@@ -82,7 +87,7 @@ async fn a_daemon_that_is_not_there(shared: &Shared, stack: &Stack) -> anyhow::R
 }
 
 /// A fake FUSE daemon: a script, for what goofys does not do on command.
-fn fake_daemon(stack: &Stack, name: &str, script: &str) -> anyhow::Result<PathBuf> {
+pub(crate) fn fake_daemon(stack: &Stack, name: &str, script: &str) -> anyhow::Result<PathBuf> {
     let path = stack.tree().directory(name)?.join("fake-daemon");
     fs::write(&path, format!("#!/bin/sh\n{script}\n"))?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
@@ -95,6 +100,22 @@ async fn a_daemon_that_dies(shared: &Shared, stack: &Stack) -> anyhow::Result<()
     let volume = scene.volume("nb");
     let answer = scene.node.publish(stack.identities(), &volume).await;
     refused(answer, Code::Internal, &["exit code 3", "out of oars"])?;
+    ensure!(!volume.csi_target(&scene.node.pods()).exists(), "a target was left");
+    scene.finish(stack).await
+}
+
+async fn a_daemon_that_never_serves(shared: &Shared, stack: &Stack) -> anyhow::Result<()> {
+    let fake = fake_daemon(stack, "fake-idle", "exec /bin/sleep 1000")?;
+    let scene = Scene::with(shared, stack, "idle-daemon", |options| {
+        options.flag("--goofys", fake).flag("--publish-timeout", "3s")
+    })
+    .await?;
+    let volume = scene.volume("nb");
+    let began = Instant::now();
+    let answer = scene.node.publish(stack.identities(), &volume).await;
+    refused(answer, Code::DeadlineExceeded, &["no answer within"])?;
+    let took = began.elapsed();
+    ensure!(took >= Duration::from_secs(2) && took < Duration::from_secs(20), "took {took:?}");
     ensure!(!volume.csi_target(&scene.node.pods()).exists(), "a target was left");
     scene.finish(stack).await
 }
@@ -139,11 +160,11 @@ async fn a_daemon_that_hangs_is_unpublished_in_time(shared: &Shared, stack: &Sta
     let target = scene.node.publish(stack.identities(), &volume).await?;
     let pid = *scene.processes("goofys").first().context("no daemon")?;
     kill(Pid::from_raw(pid), Signal::SIGSTOP)?;
-    let began = Instant::now();
     let condition = scene.node.stats(&target).await?.volume_condition.context("no condition")?;
     ensure!(condition.abnormal && condition.message.contains("hung"), "{condition:?}");
     // A republish of a mounted target is never an error.
     scene.node.publish(stack.identities(), &volume).await?;
+    let began = Instant::now();
     scene.node.unpublish(&volume.id(), &target).await?;
     ensure!(began.elapsed() < Duration::from_secs(10), "took {:?}", began.elapsed());
     scene.finish(stack).await

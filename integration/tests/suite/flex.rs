@@ -1,6 +1,7 @@
 //! The main job through FlexVolume: the driver binary as kubelet executes it.
 
-use crate::scene::{LIFE, Scene};
+use crate::faults::fake_daemon;
+use crate::scene::{LIFE, Scene, eventually};
 use crate::world::{Case, Shared, beside};
 use anyhow::{Context as _, ensure};
 use boathouse_testkit::kubelet::{Callout, PodVolume};
@@ -9,6 +10,8 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value};
 use std::fs;
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -16,6 +19,7 @@ pub(crate) fn cases() -> Vec<Case> {
         beside!(recorded_callouts_answer_as_they_did),
         beside!(a_namespace_is_fenced),
         beside!(off_unless_switched_on),
+        beside!(a_mount_that_comes_too_late_is_taken_back),
     ]
 }
 
@@ -196,5 +200,34 @@ async fn off_unless_switched_on(shared: &Shared, stack: &Stack) -> anyhow::Resul
     let scene = Scene::new(shared, stack, "flex-off").await?;
     let callout = mount(&scene, shared, &scene.volume("nb"))?;
     ensure!(callout.status() == "Failure" && callout.message().contains("boathouse-node"), "{callout:?}");
+    scene.finish(stack).await
+}
+
+async fn a_mount_that_comes_too_late_is_taken_back(shared: &Shared, stack: &Stack) -> anyhow::Result<()> {
+    let script = format!("/bin/sleep 3; exec '{}' \"$@\"", shared.parts.goofys.display());
+    let late = fake_daemon(stack, "fake-late", &script)?;
+    let token = stack.tree().directory("flex-late-token")?.join("token");
+    fs::write(&token, stack.node_token(LIFE)?.expose_secret())?;
+    let scene =
+        Scene::with(shared, stack, "flex-late", |options| options.with_flex(&token).flag("--goofys", late))
+            .await?;
+    let volume = scene.volume("nb");
+    let target = volume.flex_target(&scene.node.pods());
+    fs::create_dir_all(&target)?;
+    let output = Command::new(&shared.programs.shim)
+        .args(["mount", target.to_str().context("target")?, &volume.document()])
+        .env("BOATHOUSE_AGENT_SOCKET", scene.node.agent_socket())
+        .env("BOATHOUSE_FLEX_TIMEOUT_SECONDS", "1")
+        .output()?;
+    let said = String::from_utf8(output.stdout)?;
+    ensure!(output.status.success() && said.contains("Failure") && said.contains("within 1 s"), "{said}");
+    // kubelet takes the pod for failed, and its directory away. Nobody will ever call unmount.
+    fs::remove_dir(&target)?;
+    let log = scene.node.log();
+    eventually("the late mount is noticed", Duration::from_secs(20), || {
+        fs::read_to_string(&log).is_ok_and(|log| log.contains("the target directory is gone"))
+    })
+    .await?;
+    ensure!(!target.exists(), "the directory was made again");
     scene.finish(stack).await
 }

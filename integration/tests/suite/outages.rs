@@ -1,7 +1,7 @@
 //! Vault or MinIO away: publishes fail with the cause, running mounts do not notice.
 
 use crate::rotation::Load;
-use crate::scene::{Scene, refused, write_and_close};
+use crate::scene::{Scene, eventually, refused, write_and_close};
 use crate::world::{Case, Shared, alone};
 use anyhow::ensure;
 use boathouse_testkit::stack::Stack;
@@ -49,18 +49,18 @@ async fn vault_sealed_or_hanging_or_down_at_publish(
 
 async fn vault_down_at_rotation_then_back(shared: &Shared, stack: &mut Stack) -> anyhow::Result<()> {
     let scene = Scene::new(shared, stack, "rotate-down").await?;
-    let volume = scene.volume("nb").with("vault-ttl", "20s");
+    let volume = scene.volume("nb").with("vault-ttl", "40s");
     let target = scene.node.publish(stack.identities(), &volume).await?;
     let first = scene.users(stack).await?;
     let load = Load::on(&target);
     stack.bao_mut().stop();
-    // Rotation is due after 12 to 15 of 20 seconds and cannot work.
-    tokio::time::sleep(Duration::from_secs(16)).await;
-    ensure!(scene.log().contains("the mounts keep their present keys"), "{}", scene.log());
+    // Rotation is due after 24 to 30 of 40 seconds and cannot work.
+    let failed = || scene.log().contains("the mounts keep their present keys");
+    eventually("a rotation fails", Duration::from_secs(35), failed).await?;
     stack.bao_mut().restart().await?;
     let began = Instant::now();
     while scene.users(stack).await?.contains(&first[0]) {
-        ensure!(began.elapsed() < Duration::from_secs(20), "never rotated\n{}", scene.log());
+        ensure!(began.elapsed() < Duration::from_secs(40), "never rotated\n{}", scene.log());
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     let (operations, errors) = load.end();

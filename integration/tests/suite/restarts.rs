@@ -9,6 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant};
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -18,6 +19,7 @@ pub(crate) fn cases() -> Vec<Case> {
         beside!(a_pod_that_goes_while_the_node_plugin_is_away),
         beside!(node_plugin_and_keeper_die_together),
         beside!(a_killed_keeper_takes_its_daemon_along),
+        beside!(no_two_daemons_share_a_user),
         beside!(a_second_node_plugin_on_the_same_directories_is_refused),
     ]
 }
@@ -114,18 +116,47 @@ async fn a_killed_keeper_takes_its_daemon_along(shared: &Shared, stack: &Stack) 
     }
     eventually("the daemon is gone", Duration::from_secs(5), || scene.processes("goofys").is_empty()).await?;
     ensure!(fs::read_dir(&target).is_err(), "a dead mount answers");
-    let health = Instant::now();
+    // kubelet's republish, once the node plugin has noticed.
+    let began = Instant::now();
     loop {
-        let condition = scene.node.stats(&target).await?.volume_condition.unwrap_or_default();
-        if condition.abnormal {
+        scene.node.publish(stack.identities(), &volume).await?;
+        if fs::write(target.join("healed"), "1").is_ok() {
             break;
         }
-        ensure!(health.elapsed() < Duration::from_secs(5), "nobody noticed");
+        ensure!(began.elapsed() < Duration::from_secs(20), "nobody noticed\n{}", scene.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    scene.node.unpublish(&volume.id(), &target).await?;
+    scene.finish(stack).await
+}
+
+/// A dead mount stays at its targets until they are unpublished. What was its user's may then be given away, and not
+/// what is its successor's.
+async fn no_two_daemons_share_a_user(shared: &Shared, stack: &Stack) -> anyhow::Result<()> {
+    let scene = Scene::new(shared, stack, "daemon-uids").await?;
+    let old = scene.volume("old");
+    let dead = scene.node.publish(stack.identities(), &old).await?;
+    let daemons = scene.processes("goofys");
+    ensure!(daemons.len() == 1, "{daemons:?}");
+    kill(Pid::from_raw(daemons[0]), Signal::SIGKILL)?;
+    let began = Instant::now();
+    while !scene.log().contains("a mount is dead") {
+        ensure!(began.elapsed() < Duration::from_secs(20), "nobody noticed\n{}", scene.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    scene.node.publish(stack.identities(), &volume).await?;
-    fs::write(target.join("healed"), "1")?;
-    scene.node.unpublish(&volume.id(), &target).await?;
+    let new = scene.volume("new");
+    let alive = scene.node.publish(stack.identities(), &new).await?;
+    scene.node.unpublish(&old.id(), &dead).await?;
+    let other = scene.volume("other").with("bucket", "shared");
+    let third = scene.node.publish(stack.identities(), &other).await?;
+    let users: BTreeSet<u32> = scene
+        .processes("goofys")
+        .into_iter()
+        .map(|pid| fs::metadata(format!("/proc/{pid}")).map(|entry| entry.uid()))
+        .collect::<Result<_, _>>()?;
+    ensure!(users.len() == 2, "two daemons run as {users:?}");
+    scene.node.unpublish(&new.id(), &alive).await?;
+    scene.node.unpublish(&other.id(), &third).await?;
     scene.finish(stack).await
 }
 

@@ -10,8 +10,8 @@ use libtest_mimic::{Failed, Trial};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::sync::atomic::AtomicU32;
+use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::sync::RwLock;
 
@@ -109,12 +109,11 @@ impl World {
             bail!("a case still runs");
         };
         if let Some(shared) = shared {
-            let mut users = runtime.block_on(async { shared.stack.read().await.minio_users().await })?;
-            users.retain(|user| user.starts_with("profile-"));
-            let cases = shared.nodes.load(Ordering::SeqCst);
+            // Before the servers end: their directory takes everything in it along.
+            let left = runtime.block_on(left_beside_the_servers(&shared))?;
             drop(shared);
-            if !users.is_empty() {
-                bail!("{} MinIO users left by {cases} node plugins: {users:?}", users.len());
+            if !left.is_empty() {
+                bail!("left behind by the cases:\n  {}", left.join("\n  "));
             }
         }
         if let Some(before) = before {
@@ -124,5 +123,27 @@ impl World {
             }
         }
         Ok(())
+    }
+}
+
+/// What there is besides the shared servers and their directory, and every MinIO user.
+async fn left_beside_the_servers(shared: &Shared) -> anyhow::Result<Vec<String>> {
+    let stack = shared.stack.read().await;
+    let directory = format!("directory {}", stack.tree().path().display());
+    let servers = [&shared.parts.bao, &shared.parts.minio].map(|program| format!(" {} server", program.display()));
+    let expected = |line: &str| {
+        line == directory
+            || servers.iter().any(|server| line.contains(server))
+            || line.ends_with("/plugins/vault-plugin-secrets-minio")
+    };
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let now = Snapshot::take()?.of_this_process();
+        let mut left: Vec<String> = now.lines().filter(|line| !expected(line)).map(str::to_owned).collect();
+        left.extend(stack.minio_users().await?.into_iter().map(|user| format!("MinIO user {user}")));
+        if left.is_empty() || Instant::now() >= deadline {
+            return Ok(left);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

@@ -96,6 +96,11 @@ impl Keeper {
         self.exchange(Call::Watch(WatchRequest {})).await
     }
 
+    /// The same, but not for longer than `within`, and without a reason when it cannot be said.
+    pub async fn exited(&self, within: Duration) -> Option<Status> {
+        tokio::time::timeout(within, self.watch()).await.ok()?.ok()
+    }
+
     /// Ends the FUSE daemon (by itself within `grace`, then by force) and the keeper.
     pub async fn shutdown(&self, grace: Duration) -> Result<Status, KeeperError> {
         let grace_ms = crate::clock::millis(grace);

@@ -244,11 +244,16 @@ impl Leases {
             self.shared.journal.pending().into_iter().filter(|pending| free(pending) != HELD).collect();
         let count = orphans.len();
         for orphan in orphans {
-            let wait = crate::clock::until(free(&orphan));
-            let drain = if wait.is_zero() { Duration::ZERO } else { self.shared.policy.drain };
+            // What no keeper knows is in nobody's hands; the rest drains from when it was last in use.
+            let wait = match free(&orphan) {
+                0 => Duration::ZERO,
+                free => {
+                    crate::clock::until(free.saturating_add(crate::clock::millis(self.shared.policy.drain)))
+                }
+            };
             let revoker = self.shared.revoker.clone();
             tokio::spawn(async move {
-                tokio::time::sleep(wait + drain).await;
+                tokio::time::sleep(wait).await;
                 revoker.revoke(orphan);
             });
         }

@@ -25,7 +25,7 @@ pub(super) async fn run(shared: Arc<Shared>, lineage: Arc<Lineage>) {
             let Some(due) = shared.policy.due(&current, rand::random()) else { return };
             due
         } else {
-            now().saturating_add(crate::clock::millis(RotationPolicy::pause(&current, failures)))
+            now().saturating_add(crate::clock::millis(RotationPolicy::pause(&current, failures, now())))
         };
         // In short naps: the moment is one of the wall clock's, which jumps where a node is suspended.
         while due > now() && !lineage.closed() && lineage.current().id == current.id {
@@ -63,7 +63,7 @@ pub(super) async fn run(shared: Arc<Shared>, lineage: Arc<Lineage>) {
                     error = message,
                     failures,
                     keys_end_in = ?current.expires_at.map(until),
-                    retry_in = ?RotationPolicy::pause(&current, failures),
+                    retry_in = ?RotationPolicy::pause(&current, failures, now()),
                     "rotate; the mounts keep their present keys"
                 );
                 lineage.set_failure(Some(message));

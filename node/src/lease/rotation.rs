@@ -39,15 +39,22 @@ impl RotationPolicy {
     }
 
     /// How long to wait after the `failures`-th failure in a row: from a fiftieth of the life (at most 5 s)
-    /// doubling to a tenth of it (at most a minute), so that a short life is not slept through.
+    /// doubling to a tenth of it (at most a minute), and never for more than a quarter of what is left of it, so
+    /// that its end is not slept through.
     #[must_use]
-    pub fn pause(generation: &Generation, failures: u32) -> Duration {
+    pub fn pause(generation: &Generation, failures: u32, now: Millis) -> Duration {
         let life = Duration::from_millis(
             generation.expires_at.map_or(Millis::MAX, |at| at.saturating_sub(generation.issued_at)),
         );
         let first = (life / 50).clamp(Duration::from_millis(200), Duration::from_secs(5));
         let most = (life / 10).clamp(Duration::from_secs(1), Duration::from_secs(60));
-        first.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX)).min(most)
+        let pause =
+            first.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX)).min(most);
+        match generation.expires_at.map(|at| Duration::from_millis(at.saturating_sub(now))) {
+            // Once it is over there is no hurry.
+            Some(left) if !left.is_zero() => pause.min((left / 4).max(Duration::from_millis(200))),
+            _ => pause,
+        }
     }
 }
 
@@ -108,10 +115,17 @@ mod tests {
 
         #[test]
         fn pauses_leave_room_for_several_tries(life in 20_000_u64..1 << 40, failures in 1_u32..100) {
-            let pause = RotationPolicy::pause(&generation(0, Some(life)), failures);
+            let pause = RotationPolicy::pause(&generation(0, Some(life)), failures, 0);
             prop_assert!(pause >= Duration::from_millis(200));
             prop_assert!(pause <= Duration::from_secs(60));
             prop_assert!(pause.as_millis() as u64 <= life / 10);
+        }
+
+        /// However many failures there were, several tries fall into what is left.
+        #[test]
+        fn the_end_is_not_slept_through(life in 20_000_u64..1 << 40, failures in 1_u32..100, left in 2_000_u64..20_000) {
+            let pause = RotationPolicy::pause(&generation(0, Some(life)), failures, life - left);
+            prop_assert!(pause.as_millis() as u64 <= left / 4);
         }
 
         /// One daemon that still uses the old keys is enough to keep them.

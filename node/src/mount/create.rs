@@ -9,17 +9,25 @@ use crate::lease::{Generation, Lease};
 use boathouse_bucket::{BucketClient, BucketError, S3Target};
 use boathouse_mounts::{FuseOptions, MountError, mount_fuse, open_fuse_device};
 use csi_proto::keeper::v1::{Launch, Status};
+use nix::errno::Errno;
 use std::fs;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 use volume_spec::{VolumeSpec, goofys};
 
 /// Keys younger than this may not have reached every MinIO server yet.
 const FRESH: Duration = Duration::from_secs(5);
+
+/// A daemon that has not served its first read by then has trouble with its bucket, or the machine is busy.
+const SLOW: Duration = Duration::from_millis(250);
+
+/// How long to wait for the keeper's word on a daemon whose session is over: it collects the last output first.
+pub(crate) const EXIT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why there is no FUSE mount. Whatever was made by then is gone again.
 #[derive(Debug, thiserror::Error)]
@@ -126,27 +134,31 @@ async fn build(
     lease: &Lease,
     deadline: Instant,
 ) -> Result<(), CreateError> {
-    // The probe runs beside the daemon's start, for the time it saves. It knows why a bucket cannot be read,
-    // the daemon mostly does not: so a failed probe ends the attempt, and a failed daemon waits for its word.
+    // That the mount can be read is the proof. Why it cannot, a request to the bucket tells and the daemon mostly does
+    // not: that probe is made once the read has failed, or is slow.
     let client = BucketClient::new(&config.http, probe_target(&record.key)?, &lease.generation.keys)?;
-    let within = config.endpoint_timeout.min(deadline.saturating_duration_since(Instant::now()));
-    let mut probe = tokio::spawn(probe(client, record.key.spec.clone(), lease.generation.clone(), within));
-    // Never dropped half way: a keeper that is being started could not be found again.
-    let bucket = &record.key.spec.bucket_and_prefix();
-    let fuse = match mount(record, directory) {
-        Ok(fuse) => fuse,
-        Err(error) => {
-            verdict(bucket, probe.await)?;
-            return Err(error);
-        }
+    let (needed, called) = oneshot::channel::<()>();
+    let mut probe = {
+        let (spec, keys, patience) =
+            (record.key.spec.clone(), lease.generation.clone(), config.endpoint_timeout);
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            let _ = tokio::time::timeout(SLOW, called).await;
+            let within = patience.min(deadline.saturating_duration_since(Instant::now()));
+            probe(client, spec, keys, within).await
+        }))
     };
+    let bucket = &record.key.spec.bucket_and_prefix();
+    let fuse = mount(record, directory)?;
     // Asked before anybody serves the mount: the kernel holds the question back until the daemon is there.
     let listed = {
         let (keeper, source) = (config.installed.keeper.clone(), directory.join("source"));
         AbortOnDropHandle::new(tokio::spawn(async move { ask(&keeper, "list", &source, deadline).await }))
     };
-    let orders = orders(config, record, directory, lease);
-    if let Err(error) = keeper::launch(&config.installed.keeper, orders, fuse).await {
+    // Never dropped half way: a keeper that is being started could not be found again.
+    let launched =
+        keeper::launch(&config.installed.keeper, orders(config, record, directory, lease), fuse).await;
+    if let Err(error) = launched {
+        drop(needed);
         verdict(bucket, probe.await)?;
         return Err(error.into());
     }
@@ -161,7 +173,10 @@ async fn build(
             read.await
         }
         answer = &mut read => {
-            verdict(bucket, probe.await)?;
+            if answer.is_err() {
+                drop(needed);
+                verdict(bucket, probe.await)?;
+            }
             answer
         }
     }
@@ -230,15 +245,21 @@ pub(super) async fn check(
     directory: &Path,
     deadline: Instant,
 ) -> Result<(), CreateError> {
-    let answer = ask(&config.installed.keeper, "statfs", &directory.join("source"), deadline).await;
+    let answer = ask(&config.installed.keeper, "list", &directory.join("source"), deadline).await;
     explain(answer, key, directory).await
 }
 
 /// What an answer of the mount means, with the keeper's word on a daemon that gave none.
 async fn explain(answer: Answer, key: &MountKey, directory: &Path) -> Result<(), CreateError> {
-    let status = match answer {
+    let keeper = Keeper::at(&keeper_socket(directory));
+    let status = match &answer {
         Answer::Line(_) => return Ok(()),
-        _ => Keeper::at(&keeper_socket(directory)).status().await.unwrap_or_default(),
+        Answer::Failed(error) if session_over(error) => keeper.exited(EXIT_PATIENCE).await,
+        Answer::Failed(_) | Answer::Silent(_) => None,
+    };
+    let status = match status {
+        Some(status) => status,
+        None => keeper.status().await.unwrap_or_default(),
     };
     let bucket = key.spec.bucket_and_prefix();
     let output = last_lines(&status);
@@ -268,6 +289,19 @@ fn orders(config: &MountsConfig, record: &MountRecord, directory: &Path, lease: 
     }
 }
 
+/// Whether the kernel says that nobody serves the mount any more: ENOTCONN to who comes after the daemon's end,
+/// ECONNABORTED to who was waiting for its answer.
+pub(crate) fn session_over(error: &std::io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::ENOTCONN | Errno::ECONNABORTED))
+}
+
+/// What there is to say of a daemon that is gone.
+pub(crate) fn obituary(status: &Status) -> String {
+    let how = exit(status).unwrap_or_else(|| "ended".to_owned());
+    format!("FUSE daemon {how}; its last lines: {}", last_lines(status))
+}
+
 /// How a daemon ended, if it did.
 pub(super) fn exit(status: &Status) -> Option<String> {
     status.exit.as_ref().map(|exit| match exit.signal {
@@ -280,7 +314,7 @@ pub(super) fn exit(status: &Status) -> Option<String> {
 }
 
 /// A daemon's last lines on one line.
-pub(super) fn last_lines(status: &Status) -> String {
+fn last_lines(status: &Status) -> String {
     let lines: Vec<&str> =
         status.last_output.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let from = lines.len().saturating_sub(4);

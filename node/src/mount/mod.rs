@@ -18,6 +18,7 @@ mod source;
 pub use adopt::{AdoptError, Found};
 pub use ask::{Answer, ask};
 pub use create::CreateError;
+pub(crate) use create::{EXIT_PATIENCE, obituary, session_over};
 pub use mounts::{At, Mounts, MountsConfig};
 pub use record::{MountKey, MountRecord, RecordError};
 pub use source::{Binding, Health, Source};

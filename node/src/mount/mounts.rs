@@ -1,6 +1,6 @@
 //! All FUSE mounts of this node.
 
-use super::create::{CreateError, check, create, exit, last_lines};
+use super::create::{CreateError, check, create, obituary};
 use super::ours;
 use super::record::{MountKey, MountRecord};
 use super::source::{Binding, Health, Source, dismantle, keeper_socket, targets};
@@ -20,8 +20,8 @@ use tokio::task::JoinHandle;
 
 /// How long to wait before a keeper is watched again after the connection broke; doubled each time.
 const WATCH_AGAIN: Duration = Duration::from_millis(20);
-/// The longest of these waits.
-const WATCH_LATER: Duration = Duration::from_secs(10);
+/// The longest of these waits: nobody else notices that a daemon is gone.
+const WATCH_LATER: Duration = Duration::from_secs(1);
 
 /// What mounts are made with.
 #[derive(Debug)]
@@ -107,8 +107,7 @@ impl Mounts {
         let _making = self.shared.making.lock_until(&key, deadline).await.ok_or_else(waited)?;
         if let Some(source) = self.living(&key) {
             let binding = source.bind_soon();
-            // Success means readable for the second target too: its daemon may hang by now. That it can read the
-            // bucket was proven for the first.
+            // Success means readable for the second target too: its daemon may hang by now.
             let patience = Instant::now() + self.shared.config.endpoint_timeout;
             check(&self.shared.config, &key, &source.directory, deadline.min(patience)).await?;
             return Ok((binding, false));
@@ -119,7 +118,10 @@ impl Mounts {
         let record = MountRecord { id: id.clone(), key, daemon_uid };
         let directory = shared.config.mounts_dir.join(&id);
         if let Err(error) = create(&shared.config, &record, &directory, &lease, deadline).await {
-            shared.uids().remove(&daemon_uid);
+            // The directory stays when the daemon could not be ended: it may still run as that user.
+            if !directory.exists() {
+                shared.uids().remove(&daemon_uid);
+            }
             return Err(error);
         }
         let source = Source::new(record, directory, Some(lease.lineage.clone()), Health::Alive);
@@ -256,10 +258,7 @@ async fn watch(shared: Arc<Shared>, source: Arc<Source>) {
     let mut pause = WATCH_AGAIN;
     let (reason, label) = loop {
         match source.keeper.watch().await {
-            Ok(status) => {
-                let how = exit(&status).unwrap_or_else(|| "ended".to_owned());
-                break (format!("FUSE daemon {how}; its last lines: {}", last_lines(&status)), "died");
-            }
+            Ok(status) => break (obituary(&status), "died"),
             Err(KeeperError::Gone { .. }) => break ("its keeper is gone".to_owned(), "keeper-lost"),
             // A broken connection may be ours: only a second look tells.
             Err(error) => {
@@ -282,9 +281,8 @@ async fn watch(shared: Arc<Shared>, source: Arc<Source>) {
         reason,
         "a mount is dead; the next publish of each of its targets replaces it"
     );
-    // The mount itself stays at its targets, untouched; what it cost is given back. Its keys go with it.
+    // The mount itself stays at its targets, untouched, and so does its user, until it is released. Its keys go.
     let _ = source.keeper.shutdown(Duration::ZERO).await;
-    shared.uids().remove(&source.daemon_uid);
     if let Some(lineage) = &source.lineage {
         shared.leases.detach(lineage, &source.id);
     }

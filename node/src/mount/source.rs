@@ -5,6 +5,7 @@ use super::{SOURCE_PREFIX, ours};
 use crate::keeper::{Keeper, KeeperError};
 use crate::lease::Lineage;
 use boathouse_mounts::MountError;
+use csi_proto::keeper::v1::Status;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -100,8 +101,21 @@ impl Source {
         self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn set_dead(&self, reason: String) {
+    /// The watcher's word, which is the last one.
+    pub(super) fn set_dead(&self, reason: String) {
         *self.health.lock().unwrap_or_else(PoisonError::into_inner) = Health::Dead(reason);
+    }
+
+    /// Somebody else's word, until the watcher says more; gives the reason that stands.
+    pub(crate) fn suspect(&self, reason: String) -> String {
+        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*health {
+            Health::Dead(known) => known.clone(),
+            Health::Alive => {
+                *health = Health::Dead(reason.clone());
+                reason
+            }
+        }
     }
 
     pub(super) fn bind_soon(self: &Arc<Self>) -> Binding {
@@ -147,9 +161,16 @@ pub(super) async fn dismantle(directory: &Path, grace: Duration) -> bool {
     }
     // goofys sleeps a second before it exits; once its session has ended there is nothing to wait for.
     let grace = if device.is_some_and(boathouse_mounts::session_ended) { Duration::ZERO } else { grace };
-    match Keeper::at(&keeper_socket(directory)).shutdown(grace).await {
-        Ok(_) | Err(KeeperError::Gone { .. }) => {}
-        Err(error) => {
+    let keeper = Keeper::at(&keeper_socket(directory));
+    let mut ended = keeper.shutdown(grace).await;
+    if let Err(KeeperError::Talk { .. }) = ended {
+        // A keeper that was just ending for somebody else hangs up.
+        ended = keeper.status().await;
+    }
+    match ended {
+        Ok(Status { exit: Some(_), .. }) | Err(KeeperError::Gone { .. }) => {}
+        still => {
+            let error = still.map_or_else(|error| error.to_string(), |_| "its daemon runs on".to_owned());
             tracing::error!(path = %directory.display(), %error, "end a keeper; its mount directory stays");
             // Whoever still waits for this session must not wait for ever.
             if let Some(Err(error)) = device.map(boathouse_mounts::abort_fuse) {

@@ -236,7 +236,16 @@ fn reader_only(capability: Option<&VolumeCapability>) -> Result<bool, RequestErr
         }
     };
     let mode = capability.access_mode.as_ref().map_or(Mode::Unknown, AccessMode::mode);
-    let mut reader = matches!(mode, Mode::SingleNodeReaderOnly | Mode::MultiNodeReaderOnly);
+    let mut reader = match mode {
+        Mode::Unknown => {
+            return field(
+                "volume_capability.access_mode",
+                "is missing or unknown; write one that CSI 1.12 defines, such as MULTI_NODE_MULTI_WRITER",
+            );
+        }
+        mode => matches!(mode, Mode::SingleNodeReaderOnly | Mode::MultiNodeReaderOnly),
+    };
+    // `fs_type` is passed over: kubelet and provisioners fill it in for every driver, and a bucket has none.
     for flag in &mount.mount_flags {
         match flag.as_str() {
             "ro" => reader = true,
