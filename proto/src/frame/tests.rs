@@ -9,9 +9,7 @@ use crate::keeper::v1::Launch;
 
 fn mount(options: usize) -> Request {
     let options_json = vec![b'x'; options];
-    Request {
-        call: Some(Call::Mount(MountRequest { target_path: "/t".into(), options_json })),
-    }
+    Request { call: Some(Call::Mount(MountRequest { target_path: "/t".into(), options_json })) }
 }
 
 fn framed(message: &impl Message) -> Vec<u8> {
@@ -43,8 +41,7 @@ fn layout_is_length_then_message() {
 
 #[test]
 fn frames_follow_each_other() {
-    let unmount =
-        Request { call: Some(Call::Unmount(UnmountRequest { target_path: "/u".into() })) };
+    let unmount = Request { call: Some(Call::Unmount(UnmountRequest { target_path: "/u".into() })) };
     let mut bytes = framed(&mount(3));
     bytes.extend(framed(&Request::default()));
     bytes.extend(framed(&unmount));
