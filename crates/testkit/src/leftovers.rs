@@ -71,7 +71,8 @@ impl Snapshot {
         Ok(self)
     }
 
-    /// Only what belongs to directories that this process made ([`guard::TempTree`]): others may run beside it.
+    /// Only what belongs to directories that this process made ([`guard::TempTree`]), and cgroups, which have no such
+    /// mark: others may run beside it.
     #[must_use]
     pub fn of_this_process(self) -> Self {
         self.of_process(std::process::id())
@@ -81,7 +82,7 @@ impl Snapshot {
     #[must_use]
     pub fn of_process(mut self, pid: u32) -> Self {
         let its = format!("{}{pid}-", guard::TREE_PREFIX);
-        self.things.retain(|line| line.contains(&its));
+        self.things.retain(|line| line.contains(&its) || line.starts_with("cgroup "));
         self
     }
 
@@ -90,15 +91,15 @@ impl Snapshot {
         later.things.difference(&self.things).cloned().collect()
     }
 
-    /// What is on the machine now and was not when this was taken. Things that are about to go away are given
-    /// `patience` to do so.
+    /// What is on the machine now through this process ([`Snapshot::of_this_process`]) and was not when this was
+    /// taken. Things that are about to go away are given `patience` to do so.
     ///
     /// # Errors
     /// When `/proc` cannot be read.
     pub fn diff(&self, patience: Duration) -> Result<Vec<String>, boathouse_mounts::MountError> {
         let deadline = Instant::now() + patience;
         loop {
-            let left = self.new_in(&Self::take()?);
+            let left = self.new_in(&Self::take()?.of_this_process());
             if left.is_empty() || Instant::now() >= deadline {
                 return Ok(left);
             }

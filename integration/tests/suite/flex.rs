@@ -204,7 +204,10 @@ async fn off_unless_switched_on(shared: &Shared, stack: &Stack) -> anyhow::Resul
 }
 
 async fn a_mount_that_comes_too_late_is_taken_back(shared: &Shared, stack: &Stack) -> anyhow::Result<()> {
-    let script = format!("/bin/sleep 3; exec '{}' \"$@\"", shared.parts.goofys.display());
+    // Where the daemon's user may execute it.
+    let goofys = stack.tree().directory("flex-late-goofys")?.join("goofys");
+    fs::copy(&shared.parts.goofys, &goofys)?;
+    let script = format!("/bin/sleep 3; exec '{}' \"$@\"", goofys.display());
     let late = fake_daemon(stack, "fake-late", &script)?;
     let token = stack.tree().directory("flex-late-token")?.join("token");
     fs::write(&token, stack.node_token(LIFE)?.expose_secret())?;

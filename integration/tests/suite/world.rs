@@ -130,7 +130,8 @@ impl World {
 async fn left_beside_the_servers(shared: &Shared) -> anyhow::Result<Vec<String>> {
     let stack = shared.stack.read().await;
     let directory = format!("directory {}", stack.tree().path().display());
-    let servers = [&shared.parts.bao, &shared.parts.minio].map(|program| format!(" {} server", program.display()));
+    let servers =
+        [&shared.parts.bao, &shared.parts.minio].map(|program| format!(" {} server", program.display()));
     let expected = |line: &str| {
         line == directory
             || servers.iter().any(|server| line.contains(server))

@@ -17,7 +17,7 @@ use boathouse_testkit::leftovers::Snapshot;
 use prepare::Prepared;
 use signals::Signals;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use story::Story;
 use tokio::runtime::Runtime;
 use world::World;
@@ -26,7 +26,7 @@ use world::World;
 ///
 /// As kubelet would, it mounts buckets for pods through CSI and through FlexVolume, rotates keys under load,
 /// lets one tenant try to reach another, kills the node plugin and takes everything down again. Each ✓ is
-/// measured in this run; one ✗ and the exit code is 1. Half a minute, once the programs are built. Needs root
+/// measured in this run; one ✗ and the exit code is 1. About a minute, once the programs are built. Needs root
 /// and /dev/fuse. Everything runs on loopback and in one directory below /tmp (BOATHOUSE_TEST_DIR sets another),
 /// and is removed at the end, on failure and on Ctrl-C (exit code 130; a second Ctrl-C ends at once).
 #[derive(Debug, clap::Args)]
@@ -119,14 +119,7 @@ async fn perform(arguments: &Arguments, prepared: Prepared, story: &mut Story) -
 
 /// The last claim: the machine is as it was. Answers whether it is.
 fn gone(before: &Snapshot, story: &mut Story) -> anyhow::Result<bool> {
-    let deadline = Instant::now() + Duration::from_secs(5);
-    let left = loop {
-        let left = before.new_in(&Snapshot::take()?.of_this_process());
-        if left.is_empty() || Instant::now() >= deadline {
-            break left;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    };
+    let left = before.diff(Duration::from_secs(5))?;
     Ok(story.claim(
         left.is_empty(),
         &if left.is_empty() {

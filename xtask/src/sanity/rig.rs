@@ -40,8 +40,6 @@ pub(super) struct Run {
     pub(super) node_log: String,
     /// The end of the controller's log.
     pub(super) controller_log: String,
-    /// The directory everything lay in.
-    pub(super) tree: PathBuf,
     /// What was left afterwards that should not be.
     pub(super) left: Vec<String>,
 }
@@ -103,7 +101,6 @@ pub(super) async fn conduct(
         output,
         node_log: end_of(&node.log()),
         controller_log: controller.tail(30),
-        tree: stack.tree().path().to_owned(),
         left,
     })
 }
@@ -152,7 +149,7 @@ async fn controller_keys(stack: &Stack, tenant: &Tenant) -> anyhow::Result<(Stri
     });
     let secret = SecretString::from(format!("{:032x}", u128::from_ne_bytes(random()?)));
     let admin = stack.minio().admin();
-    admin.add_canned_policy(CONTROLLER_USER, &policy).await?;
+    admin.add_policy(CONTROLLER_USER, &policy.to_string()).await?;
     admin.add_user(CONTROLLER_USER, &secret).await?;
     admin.set_user_policy(CONTROLLER_USER, &[CONTROLLER_USER]).await?;
     Ok((CONTROLLER_USER.to_owned(), secret))

@@ -28,7 +28,10 @@ pub(super) fn run() -> anyhow::Result<()> {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    ensure!(Snapshot::take()?.of_process(pid).lines().any(|line| line.starts_with("mount ")), "nothing was mounted");
+    ensure!(
+        Snapshot::take()?.of_process(pid).lines().any(|line| line.starts_with("mount ")),
+        "nothing was mounted"
+    );
     demo.signal(Signal::SIGINT)?;
     let status = demo.wait(LIMIT).context("Ctrl-C did not end the demonstration")?;
     ensure!(status.code() == Some(130), "{}", demo.broken(format!("ended with {status} instead of 130")));
