@@ -168,4 +168,34 @@ mod tests {
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         assert!(!text.contains("m1"), "{text}");
     }
+
+    /// docs/metrics.md has a row for each, and for no other.
+    #[test]
+    fn the_documentation_has_every_metric() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        // A family without a series is not shown.
+        metrics.published(true, "new", Duration::ZERO);
+        metrics.unpublished(true, Duration::ZERO);
+        metrics.rotated(true);
+        metrics.revoked(true);
+        metrics.expires("m", Some(1));
+        metrics.daemon_exit("died");
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        let mut exported: Vec<String> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE "))
+            .filter_map(|line| line.split_once(' '))
+            .map(|(name, kind)| if kind == "counter" { format!("{name}_total") } else { name.to_owned() })
+            .collect();
+        let documented = include_str!("../../docs/metrics.md")
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `boathouse_node_")?.split_once('`'))
+            .map(|(name, _)| format!("boathouse_node_{name}"));
+        let mut documented: Vec<String> = documented.collect();
+        exported.sort();
+        documented.sort();
+        assert_eq!(documented, exported);
+    }
 }
