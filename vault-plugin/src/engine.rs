@@ -1,80 +1,72 @@
 //! What the paths of one mount share.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use minio_admin::{Client, Credentials, Endpoint};
-use vault_plugin_sdk::{Error, Result, Storage};
+use minio_admin::Client;
+use tokio::sync::Mutex;
+use vault_plugin_sdk::{Result, Storage};
 
-use crate::config::{self, Config};
+use crate::clients::Clients;
+use crate::config::{Cluster, Config};
 
-/// Limit for one MinIO call. Issuing makes two, three when it has to clean up: within the 90 s a
-/// host gives a request. Revocation makes one: a dead MinIO holds a host's worker this long.
-const MINIO_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long after its start an engine may be given a request that ran before, in a plugin that died.
+/// Hosts repeat such a request at once, and let it take 90 s in all.
+const REPEATS: Duration = Duration::from_mins(2);
 
 /// The engine of one mount.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Engine {
-    cached: Mutex<Cached>,
-    /// Held while a stored entry is read, changed and written back.
-    pub(crate) writing: tokio::sync::Mutex<()>,
+    started: Instant,
+    pub(crate) clients: Clients,
+    /// Held while a stored config or role is read, changed and written back.
+    pub(crate) writing: Mutex<()>,
+    /// The same for parents, across calls to MinIO.
+    pub(crate) parents: Mutex<()>,
+    /// The same for static roles, across calls to MinIO.
+    pub(crate) statics: Mutex<()>,
 }
 
-#[derive(Debug, Default)]
-struct Cached {
-    client: Option<Client>,
-    /// Counts the drops, so that a client made from an older config is not kept.
-    generation: u64,
+impl Default for Engine {
+    fn default() -> Self {
+        Self {
+            started: Instant::now(),
+            clients: Clients::default(),
+            writing: Mutex::default(),
+            parents: Mutex::default(),
+            statics: Mutex::default(),
+        }
+    }
 }
 
 impl Engine {
-    /// The MinIO client of the stored config.
-    ///
-    /// # Errors
-    /// The storage's; [`Error::Internal`] when there is no usable config.
-    pub(crate) async fn client(&self, storage: &Storage) -> Result<Client> {
-        let generation = {
-            let cached = self.cached();
-            if let Some(client) = &cached.client {
-                return Ok(client.clone());
-            }
-            cached.generation
-        };
-        let client = connect(&Config::load(storage).await?)?;
-        let mut cached = self.cached();
-        if cached.generation == generation {
-            cached.client = Some(client.clone());
-        }
-        Ok(client)
+    /// Whether a request may have run before, in a plugin that died after it made something. Then a
+    /// failure now says nothing about what there is.
+    pub(crate) fn may_repeat(&self) -> bool {
+        self.started.elapsed() < REPEATS
     }
 
-    /// Forgets what was made from the stored config.
-    pub(crate) fn forget_client(&self) {
-        let mut cached = self.cached();
-        cached.client = None;
-        cached.generation += 1;
+    /// The admin client of a cluster.
+    ///
+    /// # Errors
+    /// The storage's; HTTP 500 when there is no usable config, or when a rotation of the admin's
+    /// secret was cut short and MinIO cannot be asked which secret it has.
+    pub(crate) async fn client(&self, storage: &Storage, cluster: &Cluster) -> Result<Client> {
+        let key = cluster.key();
+        let generation = match self.clients.get(&key) {
+            Ok(client) => return Ok(client),
+            Err(generation) => generation,
+        };
+        let mut config = Config::configured(storage, cluster).await?;
+        if config.next_secret_access_key.is_some() {
+            config = self.settle_root(storage, cluster).await?;
+        }
+        let client = config.connect()?;
+        self.clients.keep(&key, generation, &client);
+        Ok(client)
     }
 
     /// A peer of the cluster wrote this storage key.
     pub(crate) fn invalidate(&self, key: &str) {
-        if key == config::KEY {
-            self.forget_client();
-        }
+        self.clients.forget(key);
     }
-
-    fn cached(&self) -> MutexGuard<'_, Cached> {
-        // Nothing that holds the lock can panic half-way through a change.
-        self.cached.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn connect(config: &Config) -> Result<Client> {
-    if !config.is_configured() {
-        return Err(Error::internal(
-            "MinIO is not configured: write endpoint, accessKeyId and secretAccessKey to config",
-        ));
-    }
-    let endpoint = Endpoint::new(&config.endpoint, config.use_ssl).map_err(Error::internal)?;
-    let credentials = Credentials::new(&config.access_key_id, config.secret_access_key.clone());
-    Client::builder(endpoint, credentials).timeout(MINIO_TIMEOUT).build().map_err(Error::internal)
 }

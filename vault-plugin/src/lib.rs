@@ -1,5 +1,5 @@
-//! `vault-plugin-secrets-minio`: a Vault and OpenBao secrets engine that makes a MinIO user for
-//! each lease and deletes it when the lease ends.
+//! `vault-plugin-secrets-minio`: a Vault and OpenBao secrets engine that makes MinIO keys for each
+//! lease and ends them with it.
 //!
 //! It takes the place of the Go plugin of the same name (Statistics Canada): paths, field names,
 //! answers, storage and lease data are that plugin's. Where it behaves differently on purpose, the
@@ -7,15 +7,33 @@
 //!
 //! | path | what |
 //! |---|---|
-//! | `config` | where MinIO is, and the admin user ([`mod@config`]) |
-//! | `roles`, `roles/<role>` | which policy, which names, how long ([`roles`]) |
-//! | `keys/<role>` | a fresh user under a lease ([`keys`]) |
+//! | `config`, `config/<name>` | where each MinIO is, and the admin user ([`mod@config`]) |
+//! | `config/rotate-root`, `config/rotate-root/<name>` | a new secret for the admin user |
+//! | `roles`, `roles/<role>` | which rights, which names, how long ([`roles`]) |
+//! | `keys/<role>`, `creds/<role>` | fresh keys under a lease ([`credentials`]) |
+//! | `static-roles/<name>` | MinIO users whose secret the engine changes ([`statics`]) |
+//! | `static-creds/<name>`, `rotate-role/<name>` | their keys; new ones now |
+//!
+//! [`limits`] has what each field takes.
 
+mod clients;
 pub mod config;
+pub mod credentials;
 mod engine;
-pub mod keys;
+mod failure;
 mod leases;
+mod lengths;
+pub mod limits;
+mod made;
+mod names;
+mod parents;
+mod passwords;
+mod periodic;
+mod policy;
 pub mod roles;
+pub mod statics;
+mod stored;
+mod template;
 
 use std::sync::Arc;
 
@@ -39,13 +57,17 @@ pub fn plugin() -> Plugin {
 #[must_use]
 pub fn backend() -> Backend {
     let engine = Arc::new(Engine::default());
-    let (rollback, invalidate) = (Arc::clone(&engine), Arc::clone(&engine));
-    Backend::new("Makes MinIO users with a policy, one for each lease.")
-        .path(config::path(&engine))
+    let [rollback, invalidate, ticking] = [0; 3].map(|_| Arc::clone(&engine));
+    let backend = Backend::new("Makes MinIO keys with a policy, one pair for each lease.")
+        .paths(config::paths(&engine))
         .paths(roles::paths(&engine))
-        .path(keys::path(&engine))
-        .secret(leases::secret_type(&engine))
-        .seal_wrap([config::KEY])
-        .on_rollback(move |context, entry| leases::roll_back(Arc::clone(&rollback), context, entry))
-        .on_invalidate(move |key| invalidate.invalidate(key))
+        .paths(credentials::paths(&engine))
+        .paths(statics::paths(&engine))
+        .root_paths([config::ROTATE_ROOT.to_owned(), format!("{}/*", config::ROTATE_ROOT)])
+        // Folders end in a slash. The log holds no secrets.
+        .seal_wrap([config::KEY, config::FOLDER, parents::FOLDER, statics::FOLDER])
+        .on_periodic(move |context| periodic::tick(Arc::clone(&ticking), context))
+        .on_rollback(move |context, entry| made::roll_back(Arc::clone(&rollback), context, entry))
+        .on_invalidate(move |key| invalidate.invalidate(key));
+    leases::secret_types(&engine).into_iter().fold(backend, Backend::secret)
 }

@@ -104,7 +104,7 @@ fn section(document: &str, program: &str) -> anyhow::Result<(usize, usize)> {
     Ok((from, from + length))
 }
 
-/// Links of the documentation to files of this repository that are not there.
+/// Links of the documentation to files of this repository, and to headings in them, that are not there.
 fn dead_links(root: &Path) -> anyhow::Result<Vec<String>> {
     let mut documents: Vec<PathBuf> = vec![root.join("README.md")];
     for entry in fs::read_dir(root.join("docs")).context("list docs/")? {
@@ -115,30 +115,46 @@ fn dead_links(root: &Path) -> anyhow::Result<Vec<String>> {
     let mut dead = Vec::new();
     for document in documents {
         let directory = document.parent().unwrap_or(root);
-        for target in targets(&read(&document)?) {
-            if !directory.join(target.as_str()).exists() {
-                dead.push(format!(
-                    "{}: {target}",
-                    document.strip_prefix(root).unwrap_or(&document).display()
-                ));
+        for (target, fragment) in targets(&read(&document)?) {
+            let file = if target.is_empty() { document.clone() } else { directory.join(&target) };
+            let lives = match fragment {
+                Some(fragment) if file.is_file() => anchors(&read(&file)?).any(|anchor| anchor == fragment),
+                _ => file.exists(),
+            };
+            if !lives {
+                let fragment = fragment.map(|fragment| format!("#{fragment}")).unwrap_or_default();
+                let document = document.strip_prefix(root).unwrap_or(&document).display();
+                dead.push(format!("{document}: {target}{fragment}"));
             }
         }
     }
     Ok(dead)
 }
 
-/// The relative targets of inline links, without their fragments.
-fn targets(markdown: &str) -> Vec<String> {
+/// The relative targets of inline links, and their fragments. Without a target it is this document.
+fn targets(markdown: &str) -> Vec<(String, Option<&str>)> {
     markdown
         .split("](")
         .skip(1)
         .filter_map(|rest| rest.split_once(')'))
-        .map(|(target, _)| target.split('#').next().unwrap_or_default())
-        .filter(|target| {
-            !target.is_empty() && !target.contains("://") && !target.contains(char::is_whitespace)
+        .map(|(target, _)| target)
+        .filter(|target| !target.contains("://") && !target.contains(char::is_whitespace))
+        .map(|target| match target.split_once('#') {
+            Some((file, fragment)) => (file.to_owned(), Some(fragment)),
+            None => (target.to_owned(), None),
         })
-        .map(str::to_owned)
         .collect()
+}
+
+/// The fragments that headings get where Markdown is shown: small letters, blanks as hyphens, no punctuation.
+fn anchors(markdown: &str) -> impl Iterator<Item = String> {
+    let headings = markdown.lines().filter(|line| line.starts_with('#'));
+    headings.map(|line| {
+        let kept = line.trim_start_matches('#').trim().chars();
+        kept.filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'))
+            .map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() })
+            .collect()
+    })
 }
 
 #[cfg(test)]
@@ -167,6 +183,22 @@ mod tests {
     #[test]
     fn links_into_the_repository_are_told_from_others() {
         let markdown = "[a](b.md) [c](https://x.y/z) [d](../e.md#f) [g](#h) `x[0](a b)`";
-        assert_eq!(targets(markdown), ["b.md", "../e.md"]);
+        let file = |name: &str| name.to_owned();
+        assert_eq!(
+            targets(markdown),
+            [(file("b.md"), None), (file("../e.md"), Some("f")), (file(""), Some("h"))]
+        );
+    }
+
+    #[test]
+    fn headings_become_fragments() {
+        let markdown = "# The `a`, b: c's\ntext # no\n### d-e_f 3\n";
+        assert_eq!(anchors(markdown).collect::<Vec<_>>(), ["the-a-b-cs", "d-e_f-3"]);
+    }
+
+    /// What a release build is not needed for.
+    #[test]
+    fn no_link_of_the_documentation_is_dead() {
+        assert_eq!(dead_links(&boathouse_testkit::repository()).unwrap(), Vec::<String>::new());
     }
 }

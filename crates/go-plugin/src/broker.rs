@@ -212,7 +212,7 @@ impl Broker {
         };
         match &self.0.tls {
             TlsMode::Plain => Ok(conn),
-            TlsMode::AutoMtls(mtls) => {
+            TlsMode::Mutual(mtls) => {
                 let name = ServerName::try_from(SERVER_NAME)
                     .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
                 let connector = TlsConnector::from(Arc::clone(&mtls.client));

@@ -9,6 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use rustls_pki_types::CertificateDer;
 
+use crate::tls::MutualTls;
+
 /// The version of go-plugin's own protocol; there is only this one.
 const CORE_PROTOCOL: u32 = 1;
 
@@ -21,6 +23,8 @@ pub struct Config {
     pub cookie_value: &'static str,
     /// The application protocol versions this plugin serves.
     pub versions: &'static [u32],
+    /// What protects connections when the host does not ask for AutoMTLS. Default: nothing.
+    pub tls: Option<MutualTls>,
     /// How long no connection may exist before the host counts as dead. Default: 30 s.
     pub host_gone_after: Duration,
 }
@@ -28,7 +32,7 @@ pub struct Config {
 impl Config {
     /// A plugin with this cookie and these versions.
     pub fn new(cookie_key: &'static str, cookie_value: &'static str, versions: &'static [u32]) -> Self {
-        Self { cookie_key, cookie_value, versions, host_gone_after: Duration::from_secs(30) }
+        Self { cookie_key, cookie_value, versions, tls: None, host_gone_after: Duration::from_secs(30) }
     }
 }
 
@@ -93,7 +97,7 @@ pub enum HandshakeError {
          use a newer host, or a plugin made for that one"
     )]
     NoCommonVersion {
-        /// What the host offers; hosts that say nothing speak an older version.
+        /// What the host offers.
         offered: String,
         /// What the plugin serves.
         ours: String,
@@ -111,22 +115,26 @@ pub fn check_cookie(config: &Config, env: &Environment) -> Result<(), HandshakeE
     }
 }
 
-/// The highest version both sides speak.
+/// The highest version both sides speak. A host that offers none predates the choice and gets the
+/// lowest.
 ///
 /// # Errors
 /// [`HandshakeError::NoCommonVersion`].
 pub fn choose_version(config: &Config, env: &Environment) -> Result<u32, HandshakeError> {
-    let offered = env.protocol_versions.as_deref().unwrap_or_default();
-    offered
-        .split(',')
-        .filter_map(|word| word.trim().parse::<u32>().ok())
-        .filter(|version| config.versions.contains(version))
-        .max()
-        .ok_or_else(|| {
-            let ours: Vec<String> = config.versions.iter().map(u32::to_string).collect();
-            let offered = if offered.is_empty() { "(unsaid)" } else { offered };
-            HandshakeError::NoCommonVersion { offered: offered.to_owned(), ours: ours.join(", ") }
-        })
+    let ours = config.versions.iter().copied();
+    let chosen = match env.protocol_versions.as_deref() {
+        None => ours.min(),
+        Some(offered) => offered
+            .split(',')
+            .filter_map(|word| word.trim().parse::<u32>().ok())
+            .filter(|version| config.versions.contains(version))
+            .max(),
+    };
+    chosen.ok_or_else(|| {
+        let ours: Vec<String> = config.versions.iter().map(u32::to_string).collect();
+        let offered = env.protocol_versions.as_deref().unwrap_or("(unsaid)").to_owned();
+        HandshakeError::NoCommonVersion { offered, ours: ours.join(", ") }
+    })
 }
 
 /// The handshake line, newline included.
@@ -167,7 +175,12 @@ mod tests {
         let error =
             choose_version(&Config::new("C", "v", &[5]), &offering(Some("4,3"))).map_err(|e| e.to_string());
         assert!(error.is_err_and(|text| text.contains("version 4,3,") && text.contains("speaks 5")));
-        assert!(choose_version(&CONFIG(), &offering(None)).is_err());
+        assert!(choose_version(&CONFIG(), &offering(Some("new"))).is_err());
+    }
+
+    #[test]
+    fn a_host_that_offers_nothing_gets_the_lowest() {
+        assert_eq!(choose_version(&CONFIG(), &offering(None)), Ok(4));
     }
 
     #[test]

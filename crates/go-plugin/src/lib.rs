@@ -8,7 +8,7 @@
 //! | part | module |
 //! |---|---|
 //! | environment, magic cookie, version choice, handshake line | [`handshake`] |
-//! | AutoMTLS: one-shot certificates, each side pins the other's | [`tls`] |
+//! | mutual TLS: each side pins the other's certificate | [`tls`] |
 //! | calling services the host offers | [`broker`] |
 //! | several connections over one socket (containers) | `mux` |
 //! | log lines the host understands | [`log`] |
@@ -45,3 +45,4 @@ pub mod tls;
 pub use broker::{Broker, BrokerError};
 pub use handshake::{Config, Environment, HandshakeError};
 pub use serve::{ServeError, Stopped, serve};
+pub use tls::MutualTls;

@@ -53,7 +53,7 @@ pub enum ServeError {
     /// Host and plugin do not fit.
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
-    /// AutoMTLS cannot be set up.
+    /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The socket cannot be made.
@@ -91,7 +91,7 @@ where
     let version = handshake::choose_version(config, env)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
-    let tls = TlsMode::for_host(env.client_cert.as_deref())?;
+    let tls = TlsMode::for_host(env.client_cert.as_deref(), config.tls.clone())?;
     let socket = Socket::listen(env).map_err(ServeError::Socket)?;
 
     let stop = CancellationToken::new();
@@ -107,11 +107,10 @@ where
         .add_service(GrpcControllerServer::new(Controller { asked }))
         .add_service(GrpcStdioServer::new(Stdio { stop: stop.clone() }));
 
-    let certificate = tls.certificate();
     let line =
-        handshake::line(version, socket.path(), certificate, env.multiplex.as_ref().map(|_| multiplex));
+        handshake::line(version, socket.path(), tls.announced(), env.multiplex.as_ref().map(|_| multiplex));
     stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()).map_err(ServeError::Announce)?;
-    tracing::debug!(version, multiplex, mtls = certificate.is_some(), "serving");
+    tracing::debug!(version, multiplex, mtls = matches!(tls, TlsMode::Mutual(_)), "serving");
 
     let liveness = Liveness::new();
     let (ready, incoming) = mpsc::unbounded_channel();
@@ -195,7 +194,7 @@ impl Acceptor {
             TlsMode::Plain => {
                 let _ = ready.send(conn.counted(liveness.connection()));
             }
-            TlsMode::AutoMtls(mtls) => {
+            TlsMode::Mutual(mtls) => {
                 let acceptor = TlsAcceptor::from(std::sync::Arc::clone(&mtls.server));
                 tokio::spawn(async move {
                     match timeout(TLS_PATIENCE, acceptor.accept(conn)).await {

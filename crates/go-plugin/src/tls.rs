@@ -1,5 +1,9 @@
-//! AutoMTLS: host and plugin each make a one-shot certificate, hand the other its public half (by
-//! environment variable and by handshake line), and accept nothing else.
+//! Mutual TLS between host and plugin, in two forms:
+//!
+//! - AutoMTLS: each side makes a one-shot certificate, hands the other its public half (by environment
+//!   variable and by handshake line), and accepts nothing else.
+//! - A shared identity: some hosts give the plugin a certificate with its key by a way of their own,
+//!   present the same one, and accept nothing else.
 //!
 //! The host's certificate is self-signed with `CA:TRUE` on P-521 and used as an end-entity
 //! (hashicorp/go-plugin `mtls.go`). Ordinary chain verification refuses that, so both directions
@@ -14,39 +18,39 @@ use rcgen::{
 };
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::server::ResolvesServerCert;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme,
 };
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 
-/// The name in the certificates of both sides.
+/// The name in AutoMTLS certificates. With a shared identity it is only what we ask for: the peer is
+/// known by its certificate, not by a name.
 pub(crate) const SERVER_NAME: &str = "localhost";
 
 /// How connections between host and plugin are protected.
-///
-/// Hosts before plugin protocol 5 fetch a shared certificate by an unwrap token instead; that would
-/// be one more variant.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum TlsMode {
-    /// Not at all, beyond the permissions of the socket: the host gave no certificate.
+    /// Not at all, beyond the permissions of the socket.
     Plain,
-    /// Each side pins the other's one-shot certificate.
-    AutoMtls(AutoMtls),
+    /// Each side accepts one certificate of the other.
+    Mutual(MutualTls),
 }
 
-/// Both ends of AutoMTLS.
+/// Both ends of mutual TLS.
 #[derive(Clone, Debug)]
-pub struct AutoMtls {
-    /// What the handshake line carries.
-    pub certificate: CertificateDer<'static>,
+pub struct MutualTls {
+    /// What the handshake line carries; nothing when the host has it already.
+    announced: Option<CertificateDer<'static>>,
     pub(crate) server: Arc<ServerConfig>,
     pub(crate) client: Arc<ClientConfig>,
 }
 
-/// AutoMTLS cannot be set up.
+/// Mutual TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
@@ -56,56 +60,79 @@ pub enum TlsError {
     /// Our own certificate could not be made.
     #[error("making the plugin's certificate: {0}")]
     Generate(#[from] rcgen::Error),
-    /// The TLS library refuses the configuration.
+    /// The TLS library refuses certificate, key or configuration.
     #[error("TLS configuration: {0}")]
     Config(#[from] rustls::Error),
 }
 
 impl TlsMode {
-    /// The mode a host asks for with `PLUGIN_CLIENT_CERT`.
+    /// AutoMTLS if the host asks for it with `PLUGIN_CLIENT_CERT`, else `otherwise`, else nothing.
     ///
     /// # Errors
     /// [`TlsError`].
-    pub fn for_host(client_cert: Option<&str>) -> Result<Self, TlsError> {
-        client_cert.map_or(Ok(Self::Plain), |pem| AutoMtls::new(pem).map(Self::AutoMtls))
+    pub fn for_host(client_cert: Option<&str>, otherwise: Option<MutualTls>) -> Result<Self, TlsError> {
+        let automatic = client_cert.map(MutualTls::automatic).transpose()?;
+        Ok(automatic.or(otherwise).map_or(Self::Plain, Self::Mutual))
     }
 
     /// The certificate for the handshake line.
-    pub fn certificate(&self) -> Option<&CertificateDer<'static>> {
+    pub fn announced(&self) -> Option<&CertificateDer<'static>> {
         match self {
             Self::Plain => None,
-            Self::AutoMtls(mtls) => Some(&mtls.certificate),
+            Self::Mutual(mtls) => mtls.announced.as_ref(),
         }
     }
 }
 
-impl AutoMtls {
-    /// Makes our certificate and pins the host's.
+impl MutualTls {
+    /// AutoMTLS: makes our certificate and pins the host's.
     ///
     /// # Errors
     /// [`TlsError`].
-    pub fn new(host_pem: &str) -> Result<Self, TlsError> {
+    pub fn automatic(host_pem: &str) -> Result<Self, TlsError> {
         let host = CertificateDer::from_pem_slice(host_pem.as_bytes()).map_err(TlsError::HostCertificate)?;
         let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
         let certificate: CertificateDer<'static> = certificate_params()?.self_signed(&key)?.into();
-        let private = || PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let mtls = Self::pinned(certificate.clone(), private, host)?;
+        Ok(Self { announced: Some(certificate), ..mtls })
+    }
+
+    /// A shared identity: both sides present `certificate` and accept only that.
+    ///
+    /// # Errors
+    /// [`TlsError::Config`], also when the key is not the certificate's.
+    pub fn shared(
+        certificate: CertificateDer<'static>,
+        key: PrivateKeyDer<'static>,
+    ) -> Result<Self, TlsError> {
+        Self::pinned(certificate.clone(), key, certificate)
+    }
+
+    fn pinned(
+        certificate: CertificateDer<'static>,
+        key: PrivateKeyDer<'static>,
+        peer: CertificateDer<'static>,
+    ) -> Result<Self, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let pin = Arc::new(Pin { peer: host, provider: Arc::clone(&provider) });
+        let identity =
+            Arc::new(SingleCertAndKey::from(CertifiedKey::from_der(vec![certificate], key, &provider)?));
+        let pin = Arc::new(Pin { peer, provider: Arc::clone(&provider) });
 
         let mut server = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()?
             .with_client_cert_verifier(Arc::clone(&pin) as Arc<dyn ClientCertVerifier>)
-            .with_single_cert(vec![certificate.clone()], private())?;
+            .with_cert_resolver(Arc::clone(&identity) as Arc<dyn ResolvesServerCert>);
         server.alpn_protocols = vec![b"h2".to_vec()];
 
         let mut client = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .dangerous()
             .with_custom_certificate_verifier(pin)
-            .with_client_auth_cert(vec![certificate.clone()], private())?;
+            .with_client_cert_resolver(identity);
         client.alpn_protocols = vec![b"h2".to_vec()];
 
-        Ok(Self { certificate, server: Arc::new(server), client: Arc::new(client) })
+        Ok(Self { announced: None, server: Arc::new(server), client: Arc::new(client) })
     }
 }
 
@@ -272,7 +299,7 @@ mod tests {
         client
     }
 
-    async fn handshake(client: ClientConfig, plugin: &AutoMtls) -> (bool, bool) {
+    async fn handshake(client: ClientConfig, plugin: &MutualTls) -> (bool, bool) {
         let (near, far) = tokio::io::duplex(1 << 16);
         let server = TlsAcceptor::from(Arc::clone(&plugin.server));
         let name = ServerName::try_from(SERVER_NAME).unwrap();
@@ -284,23 +311,26 @@ mod tests {
     #[tokio::test]
     async fn a_p521_ca_host_is_accepted() {
         let (pem, client, _) = host();
-        let plugin = AutoMtls::new(&pem).unwrap();
-        assert_eq!(handshake(trusting(client, &plugin.certificate), &plugin).await, (true, true));
+        let plugin = MutualTls::automatic(&pem).unwrap();
+        assert_eq!(
+            handshake(trusting(client, plugin.announced.as_ref().unwrap()), &plugin).await,
+            (true, true)
+        );
     }
 
     #[tokio::test]
     async fn another_host_is_refused() {
         let (pem, _, _) = host();
         let (_, stranger, _) = host();
-        let plugin = AutoMtls::new(&pem).unwrap();
-        let (accepted, _) = handshake(trusting(stranger, &plugin.certificate), &plugin).await;
+        let plugin = MutualTls::automatic(&pem).unwrap();
+        let (accepted, _) = handshake(trusting(stranger, plugin.announced.as_ref().unwrap()), &plugin).await;
         assert!(!accepted);
     }
 
     #[tokio::test]
     async fn the_host_certificate_without_its_key_is_refused() {
         let (pem, _, host_cert) = host();
-        let plugin = AutoMtls::new(&pem).unwrap();
+        let plugin = MutualTls::automatic(&pem).unwrap();
         let thief = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512).unwrap();
         let provider = Arc::new(aws_lc_rs::default_provider());
         let signing = provider
@@ -318,7 +348,7 @@ mod tests {
             }
         }
         let stolen = Stolen(Arc::new(rustls::sign::CertifiedKey::new(vec![host_cert], signing)));
-        let pin = Arc::new(Pin { peer: plugin.certificate.clone(), provider: Arc::clone(&provider) });
+        let pin = Arc::new(Pin { peer: plugin.announced.clone().unwrap(), provider: Arc::clone(&provider) });
         let client = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
@@ -332,9 +362,9 @@ mod tests {
     #[tokio::test]
     async fn no_certificate_is_refused() {
         let (pem, _, _) = host();
-        let plugin = AutoMtls::new(&pem).unwrap();
+        let plugin = MutualTls::automatic(&pem).unwrap();
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let pin = Arc::new(Pin { peer: plugin.certificate.clone(), provider: Arc::clone(&provider) });
+        let pin = Arc::new(Pin { peer: plugin.announced.clone().unwrap(), provider: Arc::clone(&provider) });
         let client = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
@@ -345,9 +375,39 @@ mod tests {
         assert!(!accepted);
     }
 
+    /// An identity as hosts share it: P-521, self-signed, CA.
+    fn shareable() -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512).unwrap();
+        let cert = certificate_params().unwrap().self_signed(&key).unwrap();
+        (cert.der().clone(), PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())))
+    }
+
+    #[tokio::test]
+    async fn a_shared_identity_meets_itself_and_nobody_else() {
+        let (cert, key) = shareable();
+        let [host, plugin] = [key.clone_key(), key].map(|key| MutualTls::shared(cert.clone(), key).unwrap());
+        assert_eq!(handshake((*host.client).clone(), &plugin).await, (true, true));
+        assert_eq!(handshake((*plugin.client).clone(), &host).await, (true, true));
+        let (cert, key) = shareable();
+        let stranger = MutualTls::shared(cert, key).unwrap();
+        assert_eq!(handshake((*stranger.client).clone(), &plugin).await, (false, false));
+    }
+
+    #[test]
+    fn a_key_of_another_certificate_is_refused() {
+        let ((cert, _), (_, key)) = (shareable(), shareable());
+        assert!(matches!(MutualTls::shared(cert, key), Err(TlsError::Config(_))));
+    }
+
     #[test]
     fn modes() {
-        assert!(matches!(TlsMode::for_host(None), Ok(TlsMode::Plain)));
-        assert!(matches!(TlsMode::for_host(Some("nonsense")), Err(TlsError::HostCertificate(_))));
+        assert!(matches!(TlsMode::for_host(None, None), Ok(TlsMode::Plain)));
+        assert!(matches!(TlsMode::for_host(Some("nonsense"), None), Err(TlsError::HostCertificate(_))));
+        let (pem, _, _) = host();
+        let (cert, key) = shareable();
+        let shared = MutualTls::shared(cert, key).unwrap();
+        assert!(TlsMode::for_host(Some(&pem), Some(shared.clone())).unwrap().announced().is_some());
+        let mode = TlsMode::for_host(None, Some(shared)).unwrap();
+        assert!(matches!(mode, TlsMode::Mutual(_)) && mode.announced().is_none());
     }
 }

@@ -74,15 +74,19 @@ fn refusal(body: &[u8]) -> Option<Refusal> {
         return Some(refusal);
     }
     let text = std::str::from_utf8(body).ok()?;
-    let element = |name: &str| {
-        let (_, rest) = text.split_once(&format!("<{name}>"))?;
-        rest.split_once(&format!("</{name}>")).map(|(value, _)| value.to_owned())
-    };
+    let element = |name| element(text, name).map(str::to_owned);
     Some(Refusal { code: element("Code")?, message: element("Message").unwrap_or_default() })
 }
 
+/// Content of the first XML element of that name, as it stands there. Enough for MinIO's answers, whose
+/// elements of interest have no attributes.
+pub(crate) fn element<'a>(xml: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = xml.split_once(&format!("<{name}>"))?;
+    rest.split_once(&format!("</{name}>")).map(|(content, _)| content)
+}
+
 /// Parses a JSON answer.
-pub(crate) fn json<T: serde::de::DeserializeOwned>(body: &[u8], operation: &str) -> Result<T, Error> {
+pub(crate) fn json<'a, T: Deserialize<'a>>(body: &'a [u8], operation: &str) -> Result<T, Error> {
     serde_json::from_slice(body).map_err(|error| Error::Garbage {
         operation: operation.to_owned(),
         status: 200,

@@ -71,7 +71,7 @@ impl Client {
         let body =
             serde_json::to_vec(&user).map_err(|error| Error::Setup(format!("{operation}: {error}")))?;
         let query = [("accessKey", name)];
-        let call = Call { operation, method: Method::PUT, name: "add-user", query: &query };
+        let call = Call::new(operation, Method::PUT, "add-user", &query);
         self.call_sealed(call, Zeroizing::new(body)).await.map(drop)
     }
 
@@ -87,15 +87,14 @@ impl Client {
     /// [`Error`]; a user that does not exist is [`Removal::Absent`].
     pub async fn remove_user(&self, name: &str) -> Result<Removal, Error> {
         match self.remove_user_once(name).await? {
-            Removal::Absent if self.is_known_user(name).await? => self.remove_user_once(name).await,
+            Removal::Absent if self.is_known(name).await? => self.remove_user_once(name).await,
             removal => Ok(removal),
         }
     }
 
     async fn remove_user_once(&self, name: &str) -> Result<Removal, Error> {
         let query = [("accessKey", name)];
-        let operation = format!("remove user {name}");
-        let call = Call { operation, method: Method::DELETE, name: "remove-user", query: &query };
+        let call = Call::new(format!("remove user {name}"), Method::DELETE, "remove-user", &query);
         match self.call(call, Vec::new()).await {
             Ok(_) => Ok(Removal::Removed),
             Err(error) if error.code() == Some(&Code::NoSuchUser) => Ok(Removal::Absent),
@@ -103,11 +102,14 @@ impl Client {
         }
     }
 
-    async fn is_known_user(&self, name: &str) -> Result<bool, Error> {
-        match self.user_info(name).await {
-            Ok(_) => Ok(true),
-            Err(error) if matches!(error.code(), Some(Code::NoSuchUser | Code::AccessDenied)) => Ok(false),
-            Err(error) => Err(error),
+    /// Whether MinIO's disk has a user or service account of this name.
+    pub(crate) async fn is_known(&self, access_key: &str) -> Result<bool, Error> {
+        let Err(error) = self.user_info(access_key).await else { return Ok(true) };
+        match error.code() {
+            // Known, and not as a user but as a service account.
+            Some(Code::ActionNotAllowed) => Ok(true),
+            Some(Code::NoSuchUser | Code::AccessDenied) => Ok(false),
+            _ => Err(error),
         }
     }
 
@@ -117,10 +119,32 @@ impl Client {
     /// # Errors
     /// [`Error`], with [`Code::NoSuchPolicy`] when one of the names is unknown.
     pub async fn set_user_policy(&self, name: &str, policies: &[&str]) -> Result<(), Error> {
+        self.set_policy(name, policies, false).await
+    }
+
+    pub(crate) async fn set_policy(
+        &self,
+        name: &str,
+        policies: &[&str],
+        is_group: bool,
+    ) -> Result<(), Error> {
         let policies = policies.join(",");
-        let operation = format!("set policy {policies} on user {name}");
-        let query = [("policyName", policies.as_str()), ("userOrGroup", name), ("isGroup", "false")];
-        let call = Call { operation, method: Method::PUT, name: "set-user-or-group-policy", query: &query };
+        let (kind, is_group) = if is_group { ("group", "true") } else { ("user", "false") };
+        let operation = format!("set policy {policies} on {kind} {name}");
+        let query = [("policyName", policies.as_str()), ("userOrGroup", name), ("isGroup", is_group)];
+        let call = Call::new(operation, Method::PUT, "set-user-or-group-policy", &query);
+        self.call(call, Vec::new()).await.map(drop)
+    }
+
+    /// Lets a user log in, or not; what it has stays. A disabled user's service accounts and temporary keys
+    /// are refused as well. Needs `admin:EnableUser` or `admin:DisableUser`.
+    ///
+    /// # Errors
+    /// [`Error`], with [`Code::NoSuchUser`] when there is none.
+    pub async fn set_user_status(&self, user: &str, status: UserStatus) -> Result<(), Error> {
+        let query = [("accessKey", user), ("status", status.as_str())];
+        let operation = format!("set status of user {user} to {}", status.as_str());
+        let call = Call::new(operation, Method::PUT, "set-user-status", &query);
         self.call(call, Vec::new()).await.map(drop)
     }
 
@@ -131,8 +155,7 @@ impl Client {
     pub async fn user_info(&self, name: &str) -> Result<UserInfo, Error> {
         let operation = format!("user info {name}");
         let query = [("accessKey", name)];
-        let call =
-            Call { operation: operation.clone(), method: Method::GET, name: "user-info", query: &query };
+        let call = Call::new(operation.clone(), Method::GET, "user-info", &query);
         reply::json(&self.call(call, Vec::new()).await?, &operation)
     }
 
@@ -142,9 +165,8 @@ impl Client {
     /// # Errors
     /// [`Error`].
     pub async fn list_users(&self) -> Result<BTreeMap<String, UserInfo>, Error> {
-        let operation = "list users".to_owned();
-        let call = Call { operation: operation.clone(), method: Method::GET, name: "list-users", query: &[] };
-        let sealed = self.call(call, Vec::new()).await?;
-        reply::json(&self.open(&operation, sealed).await?, &operation)
+        let operation = "list users";
+        let call = Call::new(operation, Method::GET, "list-users", &[]);
+        reply::json(&self.call_for_sealed(call).await?, operation)
     }
 }

@@ -2,65 +2,26 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
+#[allow(dead_code, reason = "shared by several test programs")]
+mod support;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::http::{StatusCode, Uri};
-use axum::response::IntoResponse;
+use axum::http::StatusCode;
+use jiff::{SignedDuration, Timestamp};
 use minio_admin::body::{self, Algorithm};
-use minio_admin::{BodyEncryption, Client, Code, Credentials, Endpoint, Error, Removal};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use minio_admin::{
+    BodyEncryption, Client, Code, Credentials, Endpoint, Error, NewServiceAccount, Removal,
+    ServiceAccountChange,
+};
+use support::{NO_SUCH_USER, SECRET, TIMEOUT, builder, client, fake_http, fake_raw, fake_script};
 use tokio::net::TcpListener;
 
-const SECRET: &str = "fake-admin-secret";
-const TIMEOUT: Duration = Duration::from_millis(700);
-
-fn client(address: SocketAddr) -> Client {
-    with(address, BodyEncryption::Auto)
-}
-
 fn with(address: SocketAddr, encryption: BodyEncryption) -> Client {
-    let endpoint = Endpoint::new(&address.to_string(), false).unwrap();
-    Client::builder(endpoint, Credentials::new("admin", SECRET))
-        .timeout(TIMEOUT)
-        .body_encryption(encryption)
-        .build()
-        .unwrap()
-}
-
-async fn fake_http<R: IntoResponse>(
-    answer: impl Fn(Uri, Bytes) -> R + Clone + Send + Sync + 'static,
-) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let app = Router::new().fallback(move |uri: Uri, body: Bytes| {
-        let answer = answer(uri, body).into_response();
-        async move { answer }
-    });
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    address
-}
-
-/// Reads a request's head, says these bytes, closes (or never closes).
-async fn fake_raw(say: &'static [u8], close: bool) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        let mut kept = Vec::new();
-        while let Ok((mut socket, _)) = listener.accept().await {
-            let mut buffer = [0; 4096];
-            let _ = socket.read(&mut buffer).await;
-            let _ = socket.write_all(say).await;
-            if !close {
-                kept.push(socket);
-            }
-        }
-    });
-    address
+    builder(address).body_encryption(encryption).build().unwrap()
 }
 
 async fn info(address: SocketAddr) -> Error {
@@ -180,22 +141,6 @@ async fn a_fixed_algorithm_is_never_changed() {
     assert_eq!(hits.load(Ordering::Relaxed), 1);
 }
 
-/// Answers each request with the next of these; the last one again and again.
-async fn fake_script(script: &'static [(&'static str, u16, &'static str)]) -> (SocketAddr, Arc<AtomicUsize>) {
-    let hits = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&hits);
-    let address = fake_http(move |uri: Uri, _| {
-        let at = count.fetch_add(1, Ordering::Relaxed);
-        let (call, status, text) = script[at.min(script.len() - 1)];
-        assert!(uri.path().ends_with(call), "request {at} is {uri}, expected {call}");
-        (StatusCode::from_u16(status).unwrap(), text)
-    })
-    .await;
-    (address, hits)
-}
-
-const NO_SUCH_USER: &str =
-    r#"{"Code":"XMinioAdminNoSuchUser","Message":"The specified user does not exist."}"#;
 const DENIED: &str = r#"{"Code":"AccessDenied","Message":"Access Denied."}"#;
 
 #[tokio::test]
@@ -208,6 +153,27 @@ async fn a_user_the_server_half_forgot_is_removed_all_the_same() {
     .await;
     assert_eq!(client(address).remove_user("someone").await.unwrap(), Removal::Removed);
     assert_eq!(hits.load(Ordering::Relaxed), 3);
+}
+
+const NO_SUCH_ACCOUNT: &str =
+    r#"{"Code":"XMinioInvalidIAMCredentials","Message":"The specified service account is not found"}"#;
+const NO_USER: &str =
+    r#"{"Code":"XMinioIAMActionNotAllowed","Message":"Specified IAM action is not allowed"}"#;
+
+#[tokio::test]
+async fn a_service_account_the_server_half_forgot_is_removed_all_the_same() {
+    let (address, hits) = fake_script(&[
+        ("delete-service-account", 404, NO_SUCH_ACCOUNT),
+        ("user-info", 403, NO_USER),
+        ("delete-service-account", 204, ""),
+    ])
+    .await;
+    assert_eq!(client(address).remove_service_account("account").await.unwrap(), Removal::Removed);
+    assert_eq!(hits.load(Ordering::Relaxed), 3);
+    const ABSENT: &[(&str, u16, &str)] =
+        &[("delete-service-account", 404, NO_SUCH_ACCOUNT), ("user-info", 404, NO_SUCH_USER)];
+    let (address, _) = fake_script(ABSENT).await;
+    assert_eq!(client(address).remove_service_account("account").await.unwrap(), Removal::Absent);
 }
 
 #[tokio::test]
@@ -230,4 +196,91 @@ async fn no_secret_is_shown() {
     let credentials = Credentials::new("admin", SECRET);
     let shown = format!("{client:?} {error:?} {error} {credentials:?}");
     assert!(!shown.contains(SECRET) && !shown.contains("new-user-secret"), "{shown}");
+}
+
+fn service_account() -> NewServiceAccount {
+    NewServiceAccount {
+        parent: Some("someone".into()),
+        access_key: "account".into(),
+        secret_key: "an-account-secret".into(),
+        policy: Some(r#"{"Version":"2012-10-17","Statement":[]}"#.into()),
+        name: None,
+        description: None,
+        expiration: None,
+    }
+}
+
+#[tokio::test]
+async fn a_page_in_place_of_a_sealed_answer_is_an_error() {
+    let address = fake_http(|_, _| "<html>welcome</html>").await;
+    let error = client(address).add_service_account(&service_account()).await.unwrap_err();
+    assert!(matches!(error, Error::Body { .. }), "{error:?}");
+    let error = client(address).service_account("account").await.unwrap_err();
+    assert!(matches!(error, Error::Body { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn session_keys_that_are_not_whole_are_garbage() {
+    const WHOLE: &str = "<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>A</AccessKeyId>\
+        <SecretAccessKey>session-secret</SecretAccessKey><SessionToken>token</SessionToken>\
+        <Expiration>2030-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>";
+    let address = fake_http(|_, _| WHOLE).await;
+    let keys = client(address).assume_role(None, None).await.unwrap();
+    assert_eq!(keys.access_key, "A");
+    assert!(!format!("{keys:?}").contains("session-secret"));
+    for (part, other) in [
+        ("<SessionToken>token</SessionToken>", ""),
+        ("<SessionToken>token", "<SessionToken>"),
+        ("2030-01-01T00:00:00Z", "soon"),
+        (">A<", "><"),
+    ] {
+        let answer = WHOLE.replace(part, other);
+        let address = fake_http(move |_, _| answer.clone()).await;
+        let error = client(address).assume_role(None, None).await.unwrap_err();
+        assert!(matches!(error, Error::Garbage { .. }), "{error:?}");
+        assert!(!format!("{error} {error:?}").contains("session-secret"), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_policy_that_is_not_json_is_not_sent() {
+    let (address, hits) = fake_script(&[("", 200, "")]).await;
+    let client = client(address);
+    let mut account = service_account();
+    account.policy = Some("{\"Version\":\n  oops}".into());
+    for error in [
+        client.add_policy("some", "").await.unwrap_err(),
+        client.add_service_account(&account).await.unwrap_err(),
+        client.assume_role(None, Some("[")).await.unwrap_err(),
+    ] {
+        assert!(matches!(error, Error::Document { .. }), "{error:?}");
+        assert!(!error.to_string().contains("oops"), "{error}");
+    }
+    assert_eq!(hits.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn an_expiration_minio_would_stumble_over_is_not_sent() {
+    let (address, hits) = fake_script(&[("", 500, "")]).await;
+    let client = client(address);
+    for seconds in [-60, 0, 14 * 60, 366 * 24 * 3600] {
+        let at = Timestamp::now() + SignedDuration::from_secs(seconds);
+        let account = NewServiceAccount { expiration: Some(at), ..service_account() };
+        let change = ServiceAccountChange { expiration: Some(at), ..ServiceAccountChange::default() };
+        for error in [
+            client.add_service_account(&account).await.unwrap_err(),
+            client.update_service_account("account", &change).await.unwrap_err(),
+        ] {
+            assert!(matches!(error, Error::Expiration { .. }), "{seconds}: {error:?}");
+            assert!(!error.is_retryable());
+        }
+    }
+    assert_eq!(hits.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn taking_nobody_out_of_a_group_does_not_remove_the_group() {
+    let (address, hits) = fake_script(&[("", 500, "")]).await;
+    client(address).remove_from_group("some", &[]).await.unwrap();
+    assert_eq!(hits.load(Ordering::Relaxed), 0);
 }

@@ -1,6 +1,6 @@
 //! Real third-party parts for tests and demonstrations, and guards that clean up after them.
 //!
-//! - [`parts`]: OpenBao, MinIO, goofys and csi-sanity, by name and pin, built once per machine.
+//! - [`parts`]: OpenBao, Vault, MinIO, goofys and csi-sanity, by name and pin, built once per machine.
 //! - [`programs`]: our own programs, built by cargo.
 //! - [`stack`]: an OpenBao with our plugin and a MinIO, running and configured; tenants and their tokens.
 //! - [`node`]: the node plugin as a process, and a CSI client for it.

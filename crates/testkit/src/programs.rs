@@ -98,7 +98,8 @@ impl Programs {
     pub fn build(profile: Profile) -> Result<Self, ProgramsError> {
         let mut built = BTreeMap::new();
         for packages in BUILDS {
-            built.extend(build(profile, packages)?);
+            let packages = packages.iter().flat_map(|package| ["--package", package]);
+            built.extend(build(profile, packages.chain(["--bins"]))?);
         }
         Self::assemble(profile, |name| {
             built.get(name).cloned().ok_or_else(|| "among what cargo built".to_owned())
@@ -140,15 +141,28 @@ impl Programs {
     }
 }
 
-fn build(profile: Profile, packages: &[&str]) -> Result<BTreeMap<String, PathBuf>, ProgramsError> {
+/// Builds the example `name` of the library `package`; gives the program.
+///
+/// # Errors
+/// [`ProgramsError`].
+pub fn example(package: &str, name: &'static str) -> Result<PathBuf, ProgramsError> {
+    let mut built = build(Profile::Dev, ["--package", package, "--example", name])?;
+    built.remove(name).ok_or(ProgramsError::NotBuilt {
+        name,
+        place: "among what cargo built".to_owned(),
+        profile: "",
+    })
+}
+
+fn build<'a>(
+    profile: Profile,
+    targets: impl IntoIterator<Item = &'a str>,
+) -> Result<BTreeMap<String, PathBuf>, ProgramsError> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(crate::repository()).arg("build").args(profile.arguments());
-    for package in packages {
-        command.args(["--package", package]);
-    }
+    command.current_dir(crate::repository()).arg("build").args(profile.arguments()).args(targets);
     // Set while cargo runs tests; the inner cargo would take them for its own.
     command.env_remove("CARGO_MANIFEST_DIR").env_remove("CARGO_PKG_NAME");
-    command.args(["--bins", "--message-format=json-render-diagnostics"]);
+    command.arg("--message-format=json-render-diagnostics");
     let output = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -5,8 +5,12 @@ use std::fmt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Free space that building every part takes, with the unpacked wheel and the Go work directory.
-const FREE: u64 = 2 << 30;
+/// Free space that building every part takes, in bytes: the parts, an unpacked wheel, Go's work directory and
+/// its caches of modules and of compiled packages.
+pub const FREE: u64 = 6 << 30;
+
+/// The same for Vault 1.21.0 alone.
+pub const FREE_FOR_VAULT_1_21: u64 = 8 << 30;
 
 /// The oldest Go that builds every part (`go` line of `tools/csi-sanity/go.mod`).
 const GO: (u32, u32) = (1, 25);
@@ -40,11 +44,11 @@ fn verdict(missing: Vec<Requirement>) -> Result<(), Missing> {
     if missing.is_empty() { Ok(()) } else { Err(Missing(missing)) }
 }
 
-/// What building third-party parts takes.
+/// What building third-party parts takes; `free` bytes of space among it.
 ///
 /// # Errors
 /// All that is missing.
-pub fn for_building(cache: &Path, go: bool, python: bool) -> Result<(), Missing> {
+pub fn for_building(cache: &Path, go: bool, python: bool, free: u64) -> Result<(), Missing> {
     let mut missing = Vec::new();
     if go {
         missing.extend(check_go());
@@ -52,7 +56,7 @@ pub fn for_building(cache: &Path, go: bool, python: bool) -> Result<(), Missing>
     if python {
         missing.extend(check_python());
     }
-    missing.extend(check_space(cache));
+    missing.extend(check_space(cache, free));
     verdict(missing)
 }
 
@@ -93,7 +97,7 @@ fn output(program: &str, arguments: &[&str]) -> Option<String> {
 }
 
 fn check_go() -> Option<Requirement> {
-    let why = "MinIO, goofys and csi-sanity are built from Go modules".to_owned();
+    let why = "MinIO, Vault, goofys and csi-sanity are built from Go modules".to_owned();
     let (major, minor) = GO;
     let fix = format!("install Go {major}.{minor} or newer and put `go` on PATH");
     let Some(said) = output("go", &["env", "GOVERSION"]) else {
@@ -127,12 +131,12 @@ fn check_python() -> Option<Requirement> {
     None
 }
 
-fn check_space(cache: &Path) -> Option<Requirement> {
+fn check_space(cache: &Path, needed: u64) -> Option<Requirement> {
     // When the question fails, the build's own error is the better message.
     let status = statvfs(cache).ok()?;
     let free = status.blocks_available().saturating_mul(status.fragment_size());
-    (free < FREE).then(|| Requirement {
-        what: format!("{} MiB free in {}, {} needed", free >> 20, cache.display(), FREE >> 20),
+    (free < needed).then(|| Requirement {
+        what: format!("{} MiB free in {}, {} needed", free >> 20, cache.display(), needed >> 20),
         why: "third-party programs are built and kept there".into(),
         fix: "free some space, or set XDG_CACHE_HOME to a directory on another disk".into(),
     })

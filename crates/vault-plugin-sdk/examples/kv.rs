@@ -1,62 +1,74 @@
-//! A key-value engine: the smallest useful plugin. Build it, copy it to the host's plugin directory,
-//! register it with its SHA-256 and enable it:
+//! A key-value engine, explained line by line: notes to write, read, list and delete, and leases to share them.
+//!
+//! Build it, copy it to the host's plugin directory, register it with its SHA-256 and enable it:
 //!
 //! ```text
+//! cargo build --release --package vault-plugin-sdk --example kv
 //! bao plugin register -sha256=$(sha256sum kv | cut -d' ' -f1) -command=kv secret kv-example
 //! bao secrets enable -path=notes kv-example
-//! bao write notes/data/greeting value=hello ttl=1h
+//!
+//! bao write notes/data/greeting value=hello tags=english,short share_ttl=30m
 //! bao read notes/data/greeting
 //! bao list notes/data
+//! bao read notes/share/greeting             # a lease; renew and revoke it with `bao lease`
+//! bao read notes/shared/<id from the lease>
 //! bao path-help notes/data/greeting
 //! ```
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Map;
+use uuid::Uuid;
 use vault_plugin_sdk::{
-    Backend, Error, Field, Operation, Path, Plugin, Request, Response, Result, handler, pattern,
+    Backend, Error, Field, Operation, Path, Plugin, Request, Response, Result, Secret, SecretType, handler,
+    pattern,
 };
 
-/// What is stored under `data/<key>`.
+/// The secret type of a lease, and the kind of a note in the write-ahead log: what undoes a share is the same.
+const SHARE: &str = "share";
+
+/// What is stored under `data/<key>`. Storage takes what serde can turn into JSON; the host encrypts it.
 #[derive(Serialize, Deserialize)]
 struct Note {
     value: String,
-    /// Seconds since 1970; zero means never.
-    expires: u64,
+    tags: Vec<String>,
+    share_ttl: Duration,
 }
 
-/// The engine of one mount. It has no state of its own: the host keeps it all.
+/// The engine of one mount. One process serves all mounts, and each has its own of these. It may hold clients
+/// and caches, but nothing that must not get lost: a host may end the process at any time.
 struct Notes;
 
+/// Handlers take the engine and the request. `Ok(None)` is "no content": 204 for a write, 404 for a read. Errors
+/// of storage are passed on with `?` and never reworded: a standby recognises its own by the text.
 impl Notes {
     async fn write(self: Arc<Self>, req: Request) -> Result<Option<Response>> {
-        if !req.fields.is_set("value") {
-            return Err(Error::bad_request("missing value"));
+        // Fields are typed: what cannot be converted was refused before this handler was called.
+        let value = req.fields.str("value").to_owned();
+        if value.is_empty() {
+            // HTTP 400. The text reaches the caller: say what to write, and quote no secret.
+            return Err(Error::bad_request("value is missing: give the note's text"));
         }
-        let ttl = req.fields.duration("ttl").as_secs();
-        let expires = if ttl == 0 { 0 } else { now() + ttl };
-        let note = Note { value: req.fields.str("value").to_owned(), expires };
-        req.storage.put(&key(&req), &note).await?;
+        let (tags, share_ttl) = (req.fields.list("tags").to_vec(), req.fields.duration("share_ttl"));
+        req.storage.put(&data_key(&req), &Note { value, tags, share_ttl }).await?;
         Ok(None)
     }
 
     async fn read(self: Arc<Self>, req: Request) -> Result<Option<Response>> {
-        let Some(note) = req.storage.get::<Note>(&key(&req)).await? else { return Ok(None) };
-        if note.expires != 0 && note.expires <= now() {
-            req.storage.delete(&key(&req)).await?;
-            return Ok(None);
-        }
-        let mut response = Response::new().with("value", note.value);
-        if note.expires != 0 {
-            response = response.with("ttl", note.expires - now());
-        }
-        Ok(Some(response))
+        let note: Option<Note> = req.storage.get(&data_key(&req)).await?;
+        Ok(note.map(|note| {
+            Response::new()
+                .with("value", note.value)
+                .with("tags", note.tags)
+                .with("share_ttl", note.share_ttl.as_secs())
+        }))
     }
 
     async fn delete(self: Arc<Self>, req: Request) -> Result<Option<Response>> {
-        req.storage.delete(&key(&req)).await?;
+        req.storage.delete(&data_key(&req)).await?;
         Ok(None)
     }
 
@@ -64,42 +76,107 @@ impl Notes {
         Ok(Some(Response::list(req.storage.list("data/").await?)))
     }
 
-    /// Lets policies allow create without update.
+    /// Tells create from update, so that a policy can allow one without the other.
     async fn exists(self: Arc<Self>, req: Request) -> Result<bool> {
-        Ok(req.storage.get_bytes(&key(&req)).await?.is_some())
+        Ok(req.storage.get_bytes(&data_key(&req)).await?.is_some())
+    }
+
+    /// Issues a lease: an id under which the note can be read for as long as the lease lives.
+    async fn share(self: Arc<Self>, req: Request) -> Result<Option<Response>> {
+        let Some(note) = req.storage.get::<Note>(&data_key(&req)).await? else { return Ok(None) };
+        let id = Uuid::new_v4().to_string();
+        // First the log, then the side effect. If this process dies in between, the host's tick undoes it.
+        let entry = req.wal().put(SHARE, &id).await?;
+        req.storage.put(&share_key(&id), req.fields.str("key")).await?;
+        // What renew and revoke will need. The host keeps it, encrypted, and never shows it.
+        let internal = Map::from_iter([("id".to_owned(), id.as_str().into())]);
+        // A length of zero is the mount's default, and so is the maximum: the mount's.
+        let secret = Secret::new(SHARE, internal).ttl(note.share_ttl, Duration::ZERO);
+        let response = Response::new().with("id", id).with_secret(secret);
+        // All is done: nothing is left to undo.
+        req.wal().delete(&entry).await?;
+        Ok(Some(response))
+    }
+
+    async fn shared(self: Arc<Self>, req: Request) -> Result<Option<Response>> {
+        let key: Option<String> = req.storage.get(&share_key(req.fields.str("id"))).await?;
+        let Some(key) = key else { return Err(Error::not_found("this share has ended, or never was")) };
+        let note: Option<Note> = req.storage.get(&format!("data/{key}")).await?;
+        Ok(note.map(|note| Response::new().with("value", note.value)))
+    }
+
+    /// A share has no end of its own, so it goes on. The host caps what is asked for at the lease's maximum.
+    async fn renew(self: Arc<Self>, req: Request) -> Result<Option<Response>> {
+        Ok(req.secret.map(|lease| Response::renewed(&lease, lease.ttl, lease.max_ttl)))
+    }
+
+    /// Hosts call this until it succeeds, so it must succeed when there is nothing left to do.
+    async fn revoke(self: Arc<Self>, req: Request) -> Result<Option<Response>> {
+        let lease = req.secret.ok_or_else(|| Error::internal("revoke without a lease"))?;
+        let id: String = lease.internal("id")?;
+        req.storage.delete(&share_key(&id)).await?;
+        Ok(None)
     }
 }
 
-fn key(req: &Request) -> String {
+fn data_key(req: &Request) -> String {
     format!("data/{}", req.fields.str("key"))
 }
 
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs())
+fn share_key(id: &str) -> String {
+    format!("shares/{id}")
 }
 
+/// Everything the host is told about the engine. Help and the OpenAPI document are made from it.
 fn backend() -> Backend {
     let notes = Arc::new(Notes);
-    Backend::new("Keeps short texts.")
+    // A named part of a path is a field like any other.
+    let key = || Field::string("key").describe("Name of the note");
+    Backend::new("Keeps short texts and shares them on leases.")
         .path(
             Path::new(format!("data/{}", pattern::name("key")))
-                .field(Field::string("key").describe("Name of the note"))
+                .field(key())
                 .field(Field::string("value").describe("The text").required().sensitive())
-                .field(Field::duration("ttl").describe("How long to keep it; for ever if unset"))
+                .field(Field::list("tags").describe("Words to find it by"))
+                .field(
+                    Field::duration("share_ttl")
+                        .describe("How long a share lives; 0 for the mount's default")
+                        .default_duration(Duration::from_hours(1)),
+                )
                 .on(Operation::Read, handler(&notes, Notes::read))
                 .on(Operation::Delete, handler(&notes, Notes::delete))
                 .on_write(handler(&notes, Notes::write))
                 .exists(handler(&notes, Notes::exists))
-                .help("One note", "Write, read and delete a note."),
+                .help("One note", "Write, read and delete a note. A write replaces all of it."),
         )
         .path(
             Path::new(pattern::list("data"))
                 .on(Operation::List, handler(&notes, Notes::list))
-                .help("All notes", "Lists the names of all notes, also of those that ran out unread."),
+                .help("All notes", "Lists the names of the notes."),
         )
+        .path(
+            Path::new(format!("share/{}", pattern::name("key")))
+                .field(key())
+                .on(Operation::Read, handler(&notes, Notes::share))
+                .help("Share a note", "Gives an id on a lease, to read the note by."),
+        )
+        .path(
+            Path::new(format!("shared/{}", pattern::name("id")))
+                .field(Field::string("id").describe("The id that the lease came with"))
+                .on(Operation::Read, handler(&notes, Notes::shared))
+                .help("A shared note", "Reads the note for as long as the lease lives."),
+        )
+        .secret(SecretType::new(SHARE, handler(&notes, Notes::revoke)).renew(handler(&notes, Notes::renew)))
+        // Called with what `share` noted and did not live to strike out, ten minutes later.
+        .on_rollback(async |context, entry| {
+            let id: String = entry.decode()?;
+            Ok(context.storage.delete(&share_key(&id)).await?)
+        })
+        // Encrypted by the seal as well, where the host can.
         .seal_wrap(["data/"])
 }
 
 fn main() -> ExitCode {
+    // The closure runs once per mount. It must not use storage: a host registers a plugin without any.
     vault_plugin_sdk::run(Plugin::new("kv-example", "v0.1.0", |_setup| backend()))
 }

@@ -226,6 +226,17 @@ impl Engine {
         Ok(Some(self.finish_secret(response)))
     }
 
+    /// Revokes what was leased to a caller that had gone away: the host has no note of it, and will never ask for it.
+    pub(crate) async fn disown(&self, answer: Result<Option<Response>>) {
+        let Ok(Some(Response { secret: Some(secret), data, .. })) = answer else { return };
+        let call =
+            Call { operation: Operation::Revoke, data, secret: Some(secret.noted()), ..Call::default() };
+        match self.lease(call).await {
+            Ok(_) => tracing::info!("revoked a lease whose caller had gone away"),
+            Err(error) => tracing::warn!(%error, "revoke a lease whose caller had gone away"),
+        }
+    }
+
     /// The minute tick: the engine's periodic work, then what requests left half-done.
     async fn rollback(&self) -> Result<()> {
         let mut failed = Vec::new();
@@ -264,9 +275,12 @@ impl Engine {
                 continue;
             }
             let kind = entry.kind.clone();
-            match undo(self.context.clone(), entry).await {
-                Ok(()) => wal.delete(&id).await?,
-                Err(error) => failed.push(format!("wal entry {id} of kind \"{kind}\": {error}")),
+            let undone = match undo(self.context.clone(), entry).await {
+                Ok(()) => wal.delete(&id).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = undone {
+                failed.push(format!("wal entry {id} of kind \"{kind}\": {error}"));
             }
         }
         Ok(())

@@ -76,7 +76,13 @@ mod tests {
                     .exists(Arc::new(|_| Box::pin(async { Ok(true) })))
                     .help("A role", "Says what keys may do."),
             )
-            .path(Path::new("roles/?").on(Operation::List, nothing))
+            .path(Path::new("roles/?").on(Operation::List, Arc::clone(&nothing)))
+            .path(
+                Path::new("keys/?")
+                    .field(Field::duration("ttl"))
+                    .on(Operation::Read, Arc::clone(&nothing))
+                    .on(Operation::List, nothing),
+            )
             .unauthenticated_paths(["roles/"])
     }
 
@@ -112,8 +118,18 @@ mod tests {
         assert_eq!(schema["properties"]["key"]["x-vault-displayAttrs"]["sensitive"], true);
         assert_eq!(schema["required"], serde_json::json!(["key"]));
         assert!(schema["properties"].get("role").is_none());
+        // What a write takes is no query of the read.
+        assert!(role["get"].get("parameters").is_none());
         let list = &document["paths"]["/roles"];
         assert_eq!(list["get"]["parameters"][0]["name"], "list");
+        assert_eq!(list["get"]["operationId"], "list-roles");
+        // Of a path that is read and listed there is one `get`, the read.
+        let keys = &document["paths"]["/keys"]["get"];
+        assert_eq!(keys["operationId"], "read-keys");
+        for (at, name) in ["list", "ttl"].into_iter().enumerate() {
+            assert_eq!(keys["parameters"][at]["name"], name);
+            assert!(keys["parameters"][at].get("required").is_none());
+        }
         // One path's help documents that path alone.
         let backend = backend();
         let one = path(&backend, &backend.paths[1], "roles/");

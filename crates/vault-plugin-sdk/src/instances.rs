@@ -10,7 +10,7 @@ pub(crate) struct Instance {
     pub(crate) engine: Engine,
 }
 
-/// Mounts by the host's `multiplex_id`.
+/// Mounts by the host's `multiplex_id`, which is empty when the host sends none.
 #[derive(Default)]
 pub(crate) struct Instances(RwLock<HashMap<String, Arc<Instance>>>);
 

@@ -38,8 +38,16 @@
 //! One process serves any number of mounts (plugin multiplexing); the factory given to
 //! [`Plugin::new`] runs once per mount and must not use storage, which the host does not offer
 //! while it only registers the plugin. Use [`Backend::on_initialize`] for that.
+//! Hosts that know plugin protocols 3 and 4 only are served too, with a process for each mount; [`legacy`]
+//! says how they start it.
 //!
 //! Engines are tested without a host through [`testing::Mount`].
+//!
+//! # A complete engine
+//!
+//! `examples/kv.rs` has all that an engine can consist of. A test runs it in a real host.
+//!
+#![doc = concat!("````no_run\n", include_str!("../examples/kv.rs"), "````")]
 
 mod backend;
 mod convert;
@@ -48,6 +56,7 @@ mod error;
 pub mod field;
 mod help;
 mod instances;
+pub mod legacy;
 mod openapi;
 mod path;
 pub mod pattern;
@@ -69,5 +78,5 @@ pub use request::{LeasedSecret, Operation, Request};
 pub use response::{Response, Secret};
 pub use serve::{Plugin, ServeError, run, serve};
 pub use storage::{Storage, StorageError};
-pub use system::{SystemError, SystemView};
+pub use system::{Entity, EntityAlias, SystemError, SystemView};
 pub use wal::{Wal, WalEntry};

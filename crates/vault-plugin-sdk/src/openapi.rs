@@ -63,7 +63,9 @@ fn path_item(backend: &Backend, template: &str, path: &Path) -> Value {
         (Operation::Patch, "patch"),
         (Operation::Delete, "delete"),
     ] {
-        if path.operations.contains_key(&operation) {
+        // A folder that can be read as well is listed by a parameter of the read.
+        let merged = operation == Operation::List && path.operations.contains_key(&Operation::Read);
+        if path.operations.contains_key(&operation) && !merged {
             item.insert(method.to_owned(), method_of(operation, template, path, &others));
         }
     }
@@ -89,27 +91,16 @@ fn method_of(operation: Operation, template: &str, path: &Path, fields: &[&Field
     });
     match operation {
         Operation::List => {
-            let mut list = json!([{
+            method["parameters"] = json!([{
                 "name": "list", "in": "query", "required": true,
                 "description": "Must be set to `true`", "schema": { "type": "string", "enum": ["true"] },
             }]);
-            // A path that can be read and listed is told apart by this parameter alone.
-            if path.operations.contains_key(&Operation::Read) {
-                list[0]["required"] = false.into();
-            }
-            method["parameters"] = list;
         }
-        Operation::Read if !fields.is_empty() => {
-            let query: Vec<Value> = fields
-                .iter()
-                .map(|field| {
-                    json!({
-                        "name": field.name, "in": "query",
-                        "description": field.description, "schema": schema(field),
-                    })
-                })
-                .collect();
-            method["parameters"] = query.into();
+        Operation::Read => {
+            let parameters = query(path, fields);
+            if !parameters.is_empty() {
+                method["parameters"] = parameters.into();
+            }
         }
         Operation::Create | Operation::Update | Operation::Patch if !fields.is_empty() => {
             let properties: Map<String, Value> =
@@ -125,6 +116,28 @@ fn method_of(operation: Operation, template: &str, path: &Path, fields: &[&Field
         _ => {}
     }
     method
+}
+
+/// What a read takes in its query.
+fn query(path: &Path, fields: &[&Field]) -> Vec<Value> {
+    let mut parameters = Vec::new();
+    if path.operations.contains_key(&Operation::List) {
+        parameters.push(json!({
+            "name": "list", "in": "query",
+            "description": "Return a list if `true`", "schema": { "type": "string" },
+        }));
+    }
+    // Where something can be written, the fields are those of the write.
+    let writes = [Operation::Create, Operation::Update, Operation::Patch];
+    if !writes.iter().any(|write| path.operations.contains_key(write)) {
+        parameters.extend(fields.iter().map(|field| {
+            json!({
+                "name": field.name, "in": "query",
+                "description": field.description, "schema": schema(field),
+            })
+        }));
+    }
+    parameters
 }
 
 /// `read-roles-role` for a read of `/roles/{role}`.

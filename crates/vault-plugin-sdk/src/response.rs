@@ -1,7 +1,7 @@
 //! What a handler answers.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -104,6 +104,19 @@ pub struct Secret {
 }
 
 impl Secret {
+    /// The lease as a host that has just noted it hands it back.
+    pub(crate) fn noted(&self) -> LeasedSecret {
+        LeasedSecret {
+            lease_id: String::new(),
+            internal_data: self.internal_data.clone(),
+            ttl: self.ttl,
+            max_ttl: self.max_ttl,
+            renewable: self.renewable,
+            increment: Duration::ZERO,
+            issue_time: Some(SystemTime::now()),
+        }
+    }
+
     /// A lease of a declared secret type, with the mount's lengths, renewable where the type is.
     pub fn new(secret_type: impl Into<String>, internal_data: Map<String, Value>) -> Self {
         Self {

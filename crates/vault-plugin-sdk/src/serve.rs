@@ -9,16 +9,18 @@ use std::time::Duration;
 use csi_proto::plugin::logical::plugin_version_server::PluginVersionServer;
 use csi_proto::plugin::multiplexing::plugin_multiplexing_server::PluginMultiplexingServer;
 use csi_proto::plugin::pb::backend_server::BackendServer;
-use go_plugin::{Broker, Config, Environment, Stopped};
+use go_plugin::{Broker, Config, Stopped, handshake};
 use tonic::service::Routes;
 
 use crate::backend::{Backend, Setup};
+use crate::legacy::{Start, UnwrapError};
 use crate::service::Service;
 
 /// How a plugin of Vault or OpenBao recognises its host; from the hosts' `sdk/plugin/serve.go`.
 const COOKIE: (&str, &str) = ("VAULT_BACKEND_PLUGIN", "6669da05-b1c8-4f49-97d9-c8e5bed98e20");
-/// Plugin protocol 5: AutoMTLS and multiplexing. Vault 1.12 and newer, every OpenBao.
-const PROTOCOLS: &[u32] = &[5];
+/// Plugin protocol 5: AutoMTLS and multiplexing; Vault 1.12 and newer, every OpenBao. 3 and 4 are the same
+/// services, one process per mount, started as [`crate::legacy`] says.
+const PROTOCOLS: &[u32] = &[3, 4, 5];
 /// Set to `true` by hosts that lock their memory; plugins hold the same secrets.
 const MLOCK: &str = "VAULT_PLUGIN_MLOCK_ENABLED";
 
@@ -40,8 +42,8 @@ impl Plugin {
         Self { name: name.into(), version: version.into(), factory: Arc::new(factory) }
     }
 
-    fn routes(self, broker: Broker) -> Routes {
-        let service = Service::new(self, broker);
+    fn routes(self, broker: Broker, metadata_mode: bool) -> Routes {
+        let service = Service::new(self, broker, metadata_mode);
         // Requests may be as large as the host lets them be.
         let backend = BackendServer::new(service.clone())
             .max_decoding_message_size(usize::MAX)
@@ -77,6 +79,9 @@ pub enum ServeError {
     /// The async runtime cannot start.
     #[error("starting the runtime: {0}")]
     Runtime(io::Error),
+    /// The host's certificate cannot be had.
+    #[error(transparent)]
+    Unwrap(#[from] UnwrapError),
     /// Handshake, socket or transport failed.
     #[error(transparent)]
     Plugin(#[from] go_plugin::ServeError),
@@ -88,21 +93,30 @@ pub enum ServeError {
 /// [`ServeError`].
 pub async fn serve(
     plugin: Plugin,
-    env: &Environment,
+    start: &Start,
     stdout: &mut (dyn Write + Send),
 ) -> Result<Stopped, ServeError> {
     check_version(&plugin.version)?;
-    let config = Config::new(COOKIE.0, COOKIE.1, PROTOCOLS);
-    Ok(go_plugin::serve(&config, env, stdout, |broker| plugin.routes(broker)).await?)
+    let mut config = Config::new(COOKIE.0, COOKIE.1, PROTOCOLS);
+    let version = check_host(&config, start)?;
+    config.tls = start.shared_identity(version).await?;
+    let routes = |broker| plugin.routes(broker, start.metadata_mode);
+    Ok(go_plugin::serve(&config, &start.plugin, stdout, routes).await?)
+}
+
+/// The protocol version to speak with a host of ours.
+fn check_host(config: &Config, start: &Start) -> Result<u32, go_plugin::ServeError> {
+    handshake::check_cookie(config, &start.plugin)?;
+    Ok(handshake::choose_version(config, &start.plugin)?)
 }
 
 /// The whole of `main`: logging, runtime, [`serve`]. Logs go to the host by stderr.
 ///
-/// The arguments of the process are the host's business (TLS options of old protocols) and are
-/// ignored.
+/// The arguments of the process are those the operator registered the plugin with: the TLS options
+/// `-ca-cert`, `-ca-path`, `-client-cert`, `-client-key`, `-tls-server-name` and `-tls-skip-verify` count where
+/// [`crate::legacy`] calls the host; others are passed over.
 pub fn run(plugin: Plugin) -> ExitCode {
-    let env = Environment::from_process(COOKIE.0);
-    match start(plugin, &env) {
+    match start(plugin, &Start::of_process(COOKIE.0)) {
         Ok(stopped) => {
             tracing::debug!(?stopped, "bye");
             ExitCode::SUCCESS
@@ -115,10 +129,9 @@ pub fn run(plugin: Plugin) -> ExitCode {
     }
 }
 
-fn start(plugin: Plugin, env: &Environment) -> Result<Stopped, ServeError> {
+fn start(plugin: Plugin, start: &Start) -> Result<Stopped, ServeError> {
     // Before anything costs time: a host may start us only to see the cookie refused.
-    go_plugin::handshake::check_cookie(&Config::new(COOKIE.0, COOKIE.1, PROTOCOLS), env)
-        .map_err(go_plugin::ServeError::from)?;
+    check_host(&Config::new(COOKIE.0, COOKIE.1, PROTOCOLS), start)?;
     if std::env::var(MLOCK).is_ok_and(|value| value == "true") {
         use rustix::mm::{MlockAllFlags, mlockall};
         mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE)
@@ -134,7 +147,7 @@ fn start(plugin: Plugin, env: &Environment) -> Result<Stopped, ServeError> {
     }));
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServeError::Runtime)?;
-    let stopped = runtime.block_on(serve(plugin, env, &mut io::stdout()));
+    let stopped = runtime.block_on(serve(plugin, start, &mut io::stdout()));
     // Requests had their time.
     runtime.shutdown_timeout(Duration::ZERO);
     stopped
@@ -165,24 +178,34 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_person_at_a_shell() {
+    async fn refused(variables: &[(&str, &str)]) -> String {
         let plugin = Plugin::new("x", "v1.0.0", |_| Backend::new(""));
+        let start = Start::from_lookup(COOKIE.0, [], |name| {
+            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        });
         let mut out = Vec::new();
-        let error = serve(plugin, &Environment::default(), &mut out).await.map_err(|error| error.to_string());
-        assert!(error.is_err_and(|text| text.contains("VAULT_BACKEND_PLUGIN")));
+        let stopped = serve(plugin, &start, &mut out).await;
         assert!(out.is_empty());
+        stopped.map_or_else(|error| error.to_string(), |stopped| format!("{stopped:?}"))
     }
 
     #[tokio::test]
-    async fn an_old_host() {
-        let plugin = Plugin::new("x", "v1.0.0", |_| Backend::new(""));
-        let env = Environment {
-            cookie: Some(COOKIE.1.to_owned()),
-            protocol_versions: Some("4,3".to_owned()),
-            ..Environment::default()
-        };
-        let error = serve(plugin, &env, &mut Vec::new()).await.map_err(|error| error.to_string());
-        assert!(error.is_err_and(|text| text.contains("version 4,3,") && text.contains("speaks 5")));
+    async fn a_person_at_a_shell() {
+        assert!(refused(&[]).await.contains("VAULT_BACKEND_PLUGIN"));
+    }
+
+    #[tokio::test]
+    async fn a_host_from_the_future() {
+        let text = refused(&[COOKIE, ("PLUGIN_PROTOCOL_VERSIONS", "7,6")]).await;
+        assert!(text.contains("version 7,6,") && text.contains("speaks 3, 4, 5"), "{text}");
+    }
+
+    /// Nothing is served in clear to a host that may send requests.
+    #[tokio::test]
+    async fn an_old_host_without_a_token() {
+        let text = refused(&[COOKIE, ("PLUGIN_PROTOCOL_VERSIONS", "4,3")]).await;
+        assert!(text.contains("VAULT_UNWRAP_TOKEN is not set") && text.contains("protocol 4"), "{text}");
+        let text = refused(&[COOKIE, ("VAULT_UNWRAP_TOKEN", "")]).await;
+        assert!(text.contains("VAULT_UNWRAP_TOKEN is not set") && text.contains("protocol 3"), "{text}");
     }
 }

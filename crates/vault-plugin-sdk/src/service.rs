@@ -10,14 +10,17 @@ use csi_proto::plugin::multiplexing::{
 };
 use csi_proto::plugin::pb::{self, backend_server};
 use go_plugin::Broker;
+use tokio::sync::oneshot;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
 use crate::backend::Context;
 use crate::convert;
-use crate::dispatch::{Engine, Existence};
+use crate::dispatch::{Call, Engine, Existence};
 use crate::error::{Error, Result};
 use crate::instances::{Instance, Instances};
+use crate::request::Operation;
+use crate::response::Response as Answer;
 use crate::serve::Plugin;
 use crate::storage::Storage;
 use crate::storage::grpc::HostStorage;
@@ -25,6 +28,8 @@ use crate::system::{HostSystem, SystemView};
 
 /// The metadata key that tells mounts apart.
 const MULTIPLEX_ID: &str = "multiplex_id";
+/// The name of the mount whose host sends no id.
+const THE_ONLY_MOUNT: &str = "";
 /// `logical.TypeLogical`: a secrets engine.
 const SECRETS_ENGINE: u32 = 1;
 
@@ -38,11 +43,22 @@ struct Shared {
     plugin: Plugin,
     broker: Broker,
     instances: Instances,
+    /// The host only asks what the plugin is.
+    metadata_mode: bool,
 }
 
 impl Service {
-    pub(crate) fn new(plugin: Plugin, broker: Broker) -> Self {
-        Self { shared: Arc::new(Shared { plugin, broker, instances: Instances::default() }) }
+    pub(crate) fn new(plugin: Plugin, broker: Broker, metadata_mode: bool) -> Self {
+        let instances = Instances::default();
+        Self { shared: Arc::new(Shared { plugin, broker, instances, metadata_mode }) }
+    }
+
+    /// The mount of a call that does something, which metadata mode, being unprotected, refuses.
+    fn working<T>(&self, request: &Request<T>) -> Result<Arc<Instance>, Status> {
+        if self.shared.metadata_mode {
+            return Err(Status::failed_precondition("the plugin was started in metadata mode"));
+        }
+        self.instance(request)
     }
 
     fn instance<T>(&self, request: &Request<T>) -> Result<Arc<Instance>, Status> {
@@ -72,12 +88,15 @@ impl Service {
     }
 }
 
-/// The mount a call is for. All calls of `pb.Backend` carry it, since this plugin multiplexes.
+/// The mount a call is for. Hosts that start a process for each mount name none.
 fn multiplex_id(metadata: &MetadataMap) -> Result<&str, Status> {
     let mut ids = metadata.get_all(MULTIPLEX_ID).iter();
     match (ids.next().map(|id| id.to_str()), ids.next()) {
-        (Some(Ok(id)), None) if !id.is_empty() => Ok(id),
-        _ => Err(Status::invalid_argument(format!("exactly one {MULTIPLEX_ID} is needed in the metadata"))),
+        (None, _) => Ok(THE_ONLY_MOUNT),
+        (Some(Ok(id)), None) if id != THE_ONLY_MOUNT => Ok(id),
+        _ => Err(Status::invalid_argument(format!(
+            "at most one {MULTIPLEX_ID}, and no empty one, may be sent"
+        ))),
     }
 }
 
@@ -90,6 +109,24 @@ async fn guarded<T: Send + 'static>(
     work: impl Future<Output = Result<T>> + Send + 'static,
 ) -> Result<T> {
     tokio::spawn(work).await.unwrap_or_else(|_| Err(Error::internal(format!("{what}: the handler panicked"))))
+}
+
+/// A handler's answer. When the host stops waiting (its client hung up, it is sealed), the handler runs on, and a
+/// lease it then answers with is revoked: nobody else ever would.
+async fn heard(instance: Arc<Instance>, call: Call) -> Result<Option<Answer>> {
+    // A renewed lease is the host's already.
+    let issues = !matches!(call.operation, Operation::Renew | Operation::Revoke);
+    let (answer, waiting) = oneshot::channel();
+    tokio::spawn(async move {
+        let engine = Arc::clone(&instance);
+        let result = guarded("request", async move { engine.engine.handle(call).await }).await;
+        if let Err(unheard) = answer.send(result)
+            && issues
+        {
+            instance.engine.disown(unheard).await;
+        }
+    });
+    waiting.await.unwrap_or_else(|_| Err(Error::internal("request: the plugin is ending")))
 }
 
 #[tonic::async_trait]
@@ -110,7 +147,7 @@ impl backend_server::Backend for Service {
         &self,
         request: Request<pb::InitializeArgs>,
     ) -> Result<Response<pb::InitializeReply>, Status> {
-        let instance = self.instance(&request)?;
+        let instance = self.working(&request)?;
         let done = guarded("initialize", async move { instance.engine.initialize().await }).await;
         let err = done.err().map(|error| convert::proto_error(&error));
         Ok(Response::new(pb::InitializeReply { err }))
@@ -120,14 +157,14 @@ impl backend_server::Backend for Service {
         &self,
         request: Request<pb::HandleRequestArgs>,
     ) -> Result<Response<pb::HandleRequestReply>, Status> {
-        let instance = self.instance(&request)?;
+        let instance = self.working(&request)?;
         let Some(request) = request.into_inner().request else {
             return Err(Status::invalid_argument("HandleRequest without a request"));
         };
         let result = match convert::call(request) {
             Ok(call) => {
                 let (operation, path) = (call.operation, call.path.clone());
-                let result = guarded("request", async move { instance.engine.handle(call).await }).await;
+                let result = heard(instance, call).await;
                 if let Err(error) = &result {
                     tracing::debug!(%operation, path, %error, "request failed");
                 }
@@ -142,7 +179,7 @@ impl backend_server::Backend for Service {
         &self,
         request: Request<pb::HandleExistenceCheckArgs>,
     ) -> Result<Response<pb::HandleExistenceCheckReply>, Status> {
-        let instance = self.instance(&request)?;
+        let instance = self.working(&request)?;
         let Some(request) = request.into_inner().request else {
             return Err(Status::invalid_argument("HandleExistenceCheck without a request"));
         };
@@ -178,7 +215,7 @@ impl backend_server::Backend for Service {
         &self,
         request: Request<pb::InvalidateKeyArgs>,
     ) -> Result<Response<pb::Empty>, Status> {
-        let instance = self.instance(&request)?;
+        let instance = self.working(&request)?;
         let key = request.into_inner().key;
         let hook = AssertUnwindSafe(|| instance.engine.invalidate(&key));
         if std::panic::catch_unwind(hook).is_err() {

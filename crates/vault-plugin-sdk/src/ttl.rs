@@ -1,6 +1,6 @@
 //! How long a lease may live.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Everything that bears on a lease's length. Zero means "not given".
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,7 +18,7 @@ pub struct TtlInput {
     pub explicit_max: Duration,
     /// The mount's default lease length.
     pub mount_default: Duration,
-    /// The mount's longest lease.
+    /// The mount's longest lease. Every mount has one: zero is refused.
     pub mount_max: Duration,
     /// When the lease was issued; `None` for one being issued now.
     pub start: Option<SystemTime>,
@@ -33,19 +33,31 @@ pub struct Ttl {
     pub warnings: Vec<String>,
 }
 
-/// The lease's maximum life is over.
+/// No length can be given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("past the max TTL, cannot renew")]
-pub struct PastMaxTtl;
+pub enum TtlError {
+    /// The lease's maximum life is over.
+    #[error("past the max TTL, cannot renew")]
+    PastMax,
+    /// The mount has no longest lease; a lease without a length would live by the mount's default.
+    #[error("max TTL must be greater than zero")]
+    NoMax,
+}
 
-/// The length a host grants for these inputs. Hosts apply the same arithmetic again when they
-/// register the lease, so this matters where the engine itself sets an expiry elsewhere.
+/// The length a host grants for these inputs, in whole seconds if they are. Hosts apply the same arithmetic
+/// again when they register the lease, so this matters where the engine itself sets an expiry elsewhere.
 ///
 /// # Errors
-/// [`PastMaxTtl`] when the lease was issued longer ago than it may live.
-pub fn calculate(input: TtlInput, now: SystemTime) -> Result<Ttl, PastMaxTtl> {
+/// [`TtlError::PastMax`] when the lease was issued longer ago than it may live, [`TtlError::NoMax`] when
+/// `mount_max` is zero.
+pub fn calculate(input: TtlInput, now: SystemTime) -> Result<Ttl, TtlError> {
+    if input.mount_max.is_zero() {
+        return Err(TtlError::NoMax);
+    }
     let mut warnings = Vec::new();
-    let start = input.start.unwrap_or(now);
+    // Seconds are all a host counts; without the cut, a renew at the maximum would be capped by a fraction.
+    let now = whole_seconds(now);
+    let start = input.start.map_or(now, whole_seconds);
     let max = [input.backend_max, input.explicit_max]
         .into_iter()
         .filter(|limit| !limit.is_zero())
@@ -73,7 +85,9 @@ pub fn calculate(input: TtlInput, now: SystemTime) -> Result<Ttl, PastMaxTtl> {
     if periodic && life.is_zero() {
         return Ok(Ttl { ttl, warnings });
     }
-    let left = (start + life).duration_since(now).ok().filter(|left| !left.is_zero()).ok_or(PastMaxTtl)?;
+    // An end beyond what the clock can show is no end.
+    let Some(end) = start.checked_add(life) else { return Ok(Ttl { ttl, warnings }) };
+    let left = end.duration_since(now).ok().filter(|left| !left.is_zero()).ok_or(TtlError::PastMax)?;
     if ttl > left {
         warnings.push(format!(
             "TTL of {} seconds exceeded the effective maximum of {} seconds; TTL value is capped accordingly",
@@ -85,11 +99,15 @@ pub fn calculate(input: TtlInput, now: SystemTime) -> Result<Ttl, PastMaxTtl> {
     Ok(Ttl { ttl, warnings })
 }
 
+/// Times before 1970 are 1970.
+fn whole_seconds(time: SystemTime) -> SystemTime {
+    let age = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    UNIX_EPOCH + Duration::from_secs(age.as_secs())
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
-    use std::time::UNIX_EPOCH;
-
     use super::*;
 
     const H: Duration = Duration::from_hours(1);
@@ -129,7 +147,7 @@ mod tests {
         let input = TtlInput { increment: 5 * H, start: Some(now() - 8 * H), ..base() };
         assert_eq!(calculate(input, now()).unwrap().ttl, 2 * H);
         let input = TtlInput { start: Some(now() - 10 * H), ..base() };
-        assert_eq!(calculate(input, now()), Err(PastMaxTtl));
+        assert_eq!(calculate(input, now()), Err(TtlError::PastMax));
     }
 
     #[test]
@@ -139,6 +157,25 @@ mod tests {
         let input = TtlInput { explicit_max: 5 * H, start: Some(now() - 4 * H), ..input };
         assert_eq!(calculate(input, now()).unwrap().ttl, H);
         let input = TtlInput { start: Some(now() - 6 * H), ..input };
-        assert_eq!(calculate(input, now()), Err(PastMaxTtl));
+        assert_eq!(calculate(input, now()), Err(TtlError::PastMax));
+    }
+
+    #[test]
+    fn fractions_of_a_second_do_not_count() {
+        let (early, late) = (now() + Duration::from_millis(100), now() + Duration::from_millis(900));
+        let input = TtlInput { increment: 10 * H, start: Some(early), ..base() };
+        assert_eq!(calculate(input, late), Ok(Ttl { ttl: 10 * H, warnings: Vec::new() }));
+        assert_eq!(calculate(input, late + H).unwrap().ttl, 9 * H);
+    }
+
+    #[test]
+    fn extremes() {
+        assert_eq!(calculate(TtlInput { mount_max: Duration::ZERO, ..base() }, now()), Err(TtlError::NoMax));
+        let no_max = TtlInput { mount_max: Duration::ZERO, period: H, ..base() };
+        assert_eq!(calculate(no_max, now()), Err(TtlError::NoMax));
+        let for_ever = TtlInput { mount_max: Duration::MAX, increment: Duration::MAX, ..base() };
+        assert_eq!(calculate(for_ever, now()).unwrap().ttl, Duration::MAX);
+        let before_time = TtlInput { start: Some(UNIX_EPOCH - H), ..base() };
+        assert_eq!(calculate(before_time, now()), Err(TtlError::PastMax));
     }
 }

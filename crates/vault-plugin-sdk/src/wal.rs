@@ -78,17 +78,28 @@ impl Wal {
     /// # Errors
     /// [`Error::Storage`], and [`Error::Internal`] when `data` has no JSON form.
     pub async fn put(&self, kind: &str, data: &impl Serialize) -> Result<String> {
-        self.put_at(kind, data, SystemTime::now()).await
+        let id = Uuid::new_v4().to_string();
+        self.write(&id, kind, data, SystemTime::now()).await?;
+        Ok(id)
     }
 
-    pub(crate) async fn put_at(&self, kind: &str, data: &impl Serialize, now: SystemTime) -> Result<String> {
+    /// Writes the entry of this id, or writes it anew, as if it had been written at `created_at`. With a date in
+    /// the future it is left alone until then, and for the minimum age.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub async fn write(
+        &self,
+        id: &str,
+        kind: &str,
+        data: &impl Serialize,
+        created_at: SystemTime,
+    ) -> Result<()> {
         let data = serde_json::to_value(data)
             .map_err(|error| Error::internal(format!("wal entry of kind \"{kind}\": {error}")))?;
-        let created_at = now.duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs().cast_signed());
-        let id = Uuid::new_v4().to_string();
+        let created_at = created_at.duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs().cast_signed());
         let stored = Stored { kind: kind.to_owned(), data, created_at };
-        self.storage.put(&format!("{PREFIX}{id}"), &stored).await?;
-        Ok(id)
+        Ok(self.storage.put(&format!("{PREFIX}{id}"), &stored).await?)
     }
 
     /// Withdraws an entry. Withdrawing one that is gone is no error.

@@ -8,16 +8,22 @@ mod broker;
 mod host;
 #[path = "support/tls.rs"]
 mod tls;
+#[path = "support/unwrap.rs"]
+mod unwrap;
+#[path = "host/unwrap_faults.rs"]
+mod unwrap_faults;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use csi_proto::plugin::pb;
 use go_plugin::Stopped;
-use host::{Host, Options};
+use host::{Host, Old, Options};
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use vault_plugin_sdk::{
-    Backend, Error, Field, Operation, Path, Plugin, Request, Response, Result, handler, pattern,
+    Backend, Error, Field, Operation, Path, Plugin, Request, Response, Result, Secret, SecretType, handler,
+    pattern,
 };
 
 struct Kv;
@@ -42,6 +48,38 @@ impl Kv {
         Ok(Some(Response::list(req.storage.list("").await?)))
     }
 
+    /// What the host knows about the entity and the password policy `key`.
+    async fn known(self: Arc<Self>, req: Request) -> Result<Option<Response>> {
+        let key = req.fields.str("key");
+        if req.operation == Operation::Read {
+            let Some(entity) = req.system.entity(key).await? else { return Ok(None) };
+            let alias = &entity.aliases[0];
+            let alias = json!([alias.mount_type, alias.mount_accessor, alias.name, alias.metadata]);
+            return Ok(Some(
+                Response::new()
+                    .with("who", [entity.id, entity.name])
+                    .with("team", entity.metadata)
+                    .with("alias", alias),
+            ));
+        }
+        let password = req.system.generate_password(key).await?;
+        Ok(Some(Response::new().with("password", password.expose_secret())))
+    }
+
+    /// A lease, half a second later.
+    async fn lease_slowly(self: Arc<Self>, _: Request) -> Result<Option<Response>> {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let data = json!({ "key": "revoked" }).as_object().cloned().unwrap_or_default();
+        Ok(Some(Response::new().with_secret(Secret::new("note", data))))
+    }
+
+    /// Leaves a note of it.
+    async fn revoke(self: Arc<Self>, req: Request) -> Result<Option<Response>> {
+        let lease = req.secret.as_ref().ok_or_else(|| Error::internal("no lease"))?;
+        req.storage.put(&lease.internal::<String>("key")?, &true).await?;
+        Ok(None)
+    }
+
     async fn crash(self: Arc<Self>, req: Request) -> Result<Option<Response>> {
         if req.operation == Operation::Read {
             panic!("the test asked for it");
@@ -63,6 +101,14 @@ fn plugin() -> Plugin {
                     .exists(handler(&kv, Kv::exists)),
             )
             .path(Path::new("data/?").on(Operation::List, handler(&kv, Kv::list)))
+            .path(
+                Path::new(format!("known/{}", pattern::name("key")))
+                    .field(Field::string("key"))
+                    .on(Operation::Read, handler(&kv, Kv::known))
+                    .on_write(handler(&kv, Kv::known)),
+            )
+            .path(Path::new("slow").on(Operation::Read, handler(&kv, Kv::lease_slowly)))
+            .secret(SecretType::new("note", handler(&kv, Kv::revoke)))
             .path(
                 Path::new("crash")
                     .on(Operation::Read, handler(&kv, Kv::crash))
@@ -113,6 +159,27 @@ async fn whole_life(options: Options) {
     let help = data(&first.request("help", "", Value::Null).await);
     assert!(help["openapi"]["paths"]["/data/{key}"].is_object());
 
+    // What the host knows about callers and passwords.
+    assert_eq!(
+        data(&first.request("read", "known/e-alice", Value::Null).await),
+        json!({
+            "who": ["e-alice", "alice"],
+            "team": {"team": "blue"},
+            "alias": ["kubernetes", "auth_kubernetes_1", "uid-1", {"service_account_name": "default"}],
+        })
+    );
+    let nobody = first.request("read", "known/e-nobody", Value::Null).await;
+    assert_eq!(nobody, pb::HandleRequestReply::default());
+    let broken = first.request("read", "known/e-broken", Value::Null).await.err.unwrap();
+    assert_eq!(broken.err_msg, "system view: entity: identity store is nil");
+    let password = first.request("update", "known/letters", Value::Null).await;
+    assert_eq!(data(&password), json!({"password": "abc"}));
+    let nothing = first.request("update", "known/digits", Value::Null).await.err.unwrap();
+    assert_eq!(
+        nothing.err_msg,
+        "system view: generate password: policy \"digits\": failed to generate password"
+    );
+
     // The host's texts pass unchanged.
     second.storage.fail("cannot write to readonly storage");
     let refused = second.request("update", "data/k", json!({"value": "x"})).await.err.unwrap();
@@ -147,12 +214,12 @@ async fn without_tls() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_mutual_tls_over_one_connection() {
-    whole_life(Options { mtls: true, multiplex: true }).await;
+    whole_life(Options { mtls: true, multiplex: true, ..Options::default() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_tls_over_one_connection() {
-    whole_life(Options { mtls: false, multiplex: true }).await;
+    whole_life(Options { multiplex: true, ..Options::default() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -162,7 +229,7 @@ async fn mounts_need_their_id() {
     let nameless = host.backend().r#type(pb::Empty {}).await;
     assert!(nameless.is_ok(), "the type is the same for all mounts");
     let nameless = host.backend().special_paths(pb::Empty {}).await.unwrap_err();
-    assert_eq!(nameless.code(), tonic::Code::InvalidArgument);
+    assert_eq!(nameless.code(), tonic::Code::FailedPrecondition);
     assert_eq!(mount.special_paths().await.local_storage, ["wal/"]);
     // A mount nobody set up.
     let stranger = mount.renamed("cccccccccc");
@@ -173,6 +240,26 @@ async fn mounts_need_their_id() {
     assert_eq!(host.shutdown().await, Stopped::Asked);
 }
 
+/// Its lease is nobody's: no host has a note of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_waits_for_any_more_is_revoked() {
+    let mut host = Host::start(plugin(), Options { mtls: true, ..Options::default() }).await;
+    let mount = host.mount("aaaaaaaaaa").await.unwrap();
+    let heard = mount.request("read", "slow", Value::Null).await;
+    assert!(heard.response.unwrap().secret.is_some());
+    assert_eq!(mount.storage.get("revoked"), None, "somebody has it");
+
+    let hung_up = tokio::time::timeout(Duration::from_millis(100), mount.try_request("read", "slow")).await;
+    assert!(hung_up.is_err(), "it answered at once");
+    let revoked = async {
+        while mount.storage.get("revoked").is_none() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), revoked).await.expect("nobody revoked it");
+    assert_eq!(host.shutdown().await, Stopped::Asked);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn setup_fails_when_the_host_never_says_where_storage_is() {
     let mut host = Host::start(plugin(), Options { mtls: true, ..Options::default() }).await;
@@ -180,5 +267,36 @@ async fn setup_fails_when_the_host_never_says_where_storage_is() {
     let error = host.mount_without_broker("aaaaaaaaaa").await;
     assert!(error.contains("no address within 5 s"), "{error}");
     assert!(start.elapsed() < Duration::from_secs(8));
+    assert_eq!(host.shutdown().await, Stopped::Asked);
+}
+
+/// The two starts of a host before protocol 5: no ids, one mount.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_host_asks_in_clear_and_works_with_the_identity_it_shares() {
+    let old = |old| Options { old: Some(old), ..Options::default() };
+    let mut host = Host::start(plugin(), old(Old::Metadata)).await;
+    let mount = host.mount("").await.unwrap();
+    assert_eq!(mount.special_paths().await.local_storage, ["wal/"]);
+    assert_eq!(host.backend().r#type(pb::Empty {}).await.unwrap().into_inner().r#type, 1);
+    let refused = [
+        mount.try_request("read", "data/k").await.unwrap_err(),
+        host.backend().initialize(pb::InitializeArgs {}).await.unwrap_err(),
+        host.backend().handle_existence_check(pb::HandleExistenceCheckArgs::default()).await.unwrap_err(),
+        host.backend().invalidate_key(pb::InvalidateKeyArgs::default()).await.unwrap_err(),
+    ];
+    for status in refused {
+        assert!(status.message().contains("metadata mode"), "{status}");
+    }
+    mount.clean_up().await;
+    assert_eq!(host.shutdown().await, Stopped::Asked);
+
+    let mut host = Host::start(plugin(), old(Old::Working)).await;
+    let mount = host.mount("").await.unwrap();
+    assert_eq!(mount.request("create", "data/k", json!({"value": "one"})).await.err, None);
+    assert_eq!(data(&mount.request("read", "data/k", Value::Null).await)["value"], "one");
+    assert_eq!(mount.storage.get("k").as_deref(), Some(&br#""one""#[..]));
+    mount.clean_up().await;
+    let gone = mount.try_request("read", "data/k").await.unwrap_err();
+    assert_eq!(gone.code(), tonic::Code::FailedPrecondition);
     assert_eq!(host.shutdown().await, Stopped::Asked);
 }

@@ -1,15 +1,18 @@
 //! Routing, leases and the write-ahead log, through the host-less mount.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
+use vault_plugin_sdk::storage::RawStorage;
 use vault_plugin_sdk::testing::Mount;
 use vault_plugin_sdk::{
-    Backend, Error, Field, Operation, Path, Request, Response, Result, Secret, SecretType, Storage,
-    SystemView, handler, pattern,
+    Backend, Entity, Error, Field, Operation, Path, Request, Response, Result, Secret, SecretType, Storage,
+    StorageError, SystemView, handler, pattern,
 };
 
 #[derive(Default)]
@@ -198,6 +201,48 @@ async fn wal_rolls_back_old_entries_only() {
     assert!(wal.get(&young).await.unwrap().is_none());
 }
 
+/// A fake for what memory cannot do: one key that cannot be deleted.
+struct FakeStuck(Storage);
+
+#[async_trait::async_trait]
+impl RawStorage for FakeStuck {
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
+        self.0.list(prefix).await
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        self.0.get_bytes(key).await
+    }
+
+    async fn put(&self, key: &str, value: Vec<u8>) -> Result<(), StorageError> {
+        self.0.put_bytes(key, value).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StorageError> {
+        if key == "wal/a" {
+            let message = "the disk is full".to_owned();
+            return Err(StorageError::Host { operation: "delete", key: key.to_owned(), message });
+        }
+        self.0.delete(key).await
+    }
+}
+
+#[tokio::test]
+async fn an_entry_that_cannot_be_struck_out_keeps_no_other_from_being_undone() {
+    let engine = Arc::new(Engine::default());
+    let storage = Storage::new(Arc::new(FakeStuck(Storage::memory())));
+    for id in ["a", "b"] {
+        let entry = json!({"type": "good", "data": null, "created_at": 0});
+        storage.put(&format!("wal/{id}"), &entry).await.unwrap();
+    }
+    let mount =
+        Mount::with(backend(&engine), storage.clone(), SystemView::fixed(Duration::ZERO, Duration::ZERO));
+    let error = mount.tick().await.unwrap_err().to_string();
+    assert!(error.contains("wal entry a") && error.contains("the disk is full"), "{error}");
+    assert_eq!(engine.undone.load(Ordering::Relaxed), 2);
+    assert_eq!(storage.list("wal/").await.unwrap(), ["a"]);
+}
+
 #[tokio::test]
 async fn wal_age_can_be_shortened_and_a_quiet_tick_is_empty() {
     let engine = Arc::new(Engine::default());
@@ -231,6 +276,30 @@ async fn standby_fails_before_any_side_effect() {
     );
     let mount = Mount::with(backend(&engine), read_only, view);
     assert!(mount.tick().await.unwrap_err().to_string().contains("cannot write to readonly storage"));
+}
+
+#[tokio::test]
+async fn the_host_knows_what_the_test_adds() {
+    let mount = Mount::new(Backend::new("test").path(Path::new("who").on(
+        Operation::Read,
+        Arc::new(|req: Request| {
+            Box::pin(async move {
+                let Some(entity) = req.system.entity(&req.entity_id).await? else { return Ok(None) };
+                let password = req.system.generate_password(&entity.metadata["policy"]).await?;
+                Ok(Some(Response::new().with("name", entity.name).with("password", password.expose_secret())))
+            })
+        }),
+    )));
+    let ask = async |entity| mount.request_as(entity, Operation::Read, "who", Value::Null).await;
+    let metadata = BTreeMap::from([("policy".to_owned(), "letters".to_owned())]);
+    mount.add_entity(Entity { id: "e1".to_owned(), name: "alice".to_owned(), metadata, ..Entity::default() });
+    for nobody in ["", "e2"] {
+        assert_eq!(ask(nobody).await.unwrap(), None);
+    }
+    assert!(matches!(ask("e1").await, Err(Error::System(_))), "no such policy yet");
+    mount.add_password_policy("letters", "abc");
+    let got = ask("e1").await.unwrap().unwrap().data;
+    assert_eq!(Value::Object(got), json!({"name": "alice", "password": "abc"}));
 }
 
 #[test]

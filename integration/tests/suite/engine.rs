@@ -1,6 +1,6 @@
 //! The secrets engine alone, under a real host and with a real MinIO.
 
-mod legacy;
+pub(crate) mod legacy;
 
 use crate::scene::eventually;
 use crate::world::{Case, Shared, alone, beside};
@@ -28,9 +28,9 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 /// A mount of the case's own. It has one role, `r`.
-struct Mount<'a> {
-    stack: &'a Stack,
-    path: &'static str,
+pub(crate) struct Mount<'a> {
+    pub(crate) stack: &'a Stack,
+    pub(crate) path: &'static str,
 }
 
 /// What a read of keys gave.
@@ -48,7 +48,7 @@ impl<'a> Mount<'a> {
     }
 
     /// Mounts it with a config and the role. Users are called `<path>-…`.
-    async fn new(stack: &'a Stack, path: &'static str) -> Result<Self, StackError> {
+    pub(crate) async fn new(stack: &'a Stack, path: &'static str) -> Result<Self, StackError> {
         let mount = Self::bare(stack, path).await?;
         mount.configure().await?;
         mount.role("readonly").await?;
@@ -89,12 +89,12 @@ impl<'a> Mount<'a> {
     }
 
     /// The host's leases of the role.
-    async fn leases(&self) -> Result<Vec<String>, StackError> {
+    pub(crate) async fn leases(&self) -> Result<Vec<String>, StackError> {
         self.stack.vault().list(&format!("sys/leases/lookup/{}/keys/r/", self.path)).await
     }
 
     /// The MinIO users made through this mount.
-    async fn users(&self) -> Result<Vec<String>, StackError> {
+    pub(crate) async fn users(&self) -> Result<Vec<String>, StackError> {
         let mut users = self.stack.minio_users().await?;
         let prefix = format!("{}-", self.path);
         users.retain(|user| user.starts_with(&prefix));
@@ -111,23 +111,8 @@ impl<'a> Mount<'a> {
 }
 
 /// Process ids of the plugins of this OpenBao.
-fn plugins(stack: &Stack) -> Vec<i32> {
-    let Some(host) = stack.bao().pid() else { return Vec::new() };
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
-        .filter(|pid| {
-            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            // State and parent follow the command in parentheses (proc(5)).
-            let mut fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ');
-            let runs = fields.next().is_some_and(|state| state != "Z");
-            runs && fields.next().is_some_and(|parent| parent == host.to_string())
-        })
-        .filter(|pid| {
-            let program = std::fs::read_link(format!("/proc/{pid}/exe"));
-            program.is_ok_and(|program| program.file_name().is_some_and(|name| name == PLUGIN))
-        })
-        .collect()
+pub(crate) fn plugins(stack: &Stack) -> Vec<i32> {
+    stack.bao().plugins()
 }
 
 /// The one plugin there is, once the short-lived ones have gone that the host asks what a plugin can do.
@@ -137,7 +122,7 @@ async fn the_plugin(stack: &Stack) -> anyhow::Result<i32> {
 }
 
 /// The call must be refused; gives the status and the message.
-fn refused<T>(answer: Result<T, StackError>) -> anyhow::Result<(u16, String)> {
+pub(crate) fn refused<T>(answer: Result<T, StackError>) -> anyhow::Result<(u16, String)> {
     match answer {
         Err(StackError::Refused { status, message, .. }) => Ok((status, message)),
         Err(other) => bail!("not refused: {other}"),
@@ -224,7 +209,7 @@ async fn kill_the_plugin(stack: &Stack) -> anyhow::Result<()> {
 }
 
 /// Requests fail until the host has reaped its plugin, which takes milliseconds; then they must work again.
-async fn soon<T>(what: &str, call: impl AsyncFn() -> Result<T, StackError>) -> anyhow::Result<T> {
+pub(crate) async fn soon<T>(what: &str, call: impl AsyncFn() -> Result<T, StackError>) -> anyhow::Result<T> {
     let deadline = Instant::now() + Duration::from_secs(5);
     loop {
         match call().await {

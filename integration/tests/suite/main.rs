@@ -8,10 +8,17 @@
 mod bad_requests;
 mod csi;
 mod engine;
+mod engine_kill;
+mod engine_more;
+mod environment;
+mod example;
 mod faults;
 mod flex;
+mod hosts;
 mod kubernetes_auth;
+mod minio_admin;
 mod outages;
+mod persistent;
 mod restarts;
 mod rotation;
 mod scene;
@@ -37,12 +44,19 @@ fn main() -> ExitCode {
         bad_requests::cases(),
         tenancy::cases(),
         engine::cases(),
+        hosts::cases(),
+        engine_kill::cases(),
+        engine_more::cases(),
         faults::cases(),
         flex::cases(),
         kubernetes_auth::cases(),
+        minio_admin::cases(),
         rotation::cases(),
         restarts::cases(),
         outages::cases(),
+        persistent::cases(),
+        environment::cases(),
+        example::cases(),
     ];
     let trials = trials.into_iter().flatten().map(|case| case.into_trial(&world)).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);

@@ -68,11 +68,6 @@ async fn a_bad_bool_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn it_cannot_be_deleted() {
-    assert!(matches!(empty().delete("config").await, Err(vault_plugin_sdk::Error::UnsupportedOperation)));
-}
-
-#[tokio::test]
 async fn without_it_keys_say_what_to_write() {
     let mount = empty();
     mount.write("roles/r", json!({ "policy": "readwrite" })).await.unwrap();
@@ -105,4 +100,46 @@ async fn a_config_written_by_a_peer_is_used_after_invalidation() {
     mount.invalidate("config");
     mount.read("keys/r", Value::Null).await.unwrap();
     assert_eq!((first.users().len(), second.users().len()), (2, 1));
+}
+
+#[tokio::test]
+async fn tls_fields_are_checked_kept_and_the_key_is_never_read_back() {
+    let mount = empty();
+    let made = rcgen::generate_simple_self_signed(["minio.example".to_owned()]).unwrap();
+    let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let config = json!({
+        "endpoint": "minio.example:9000", "useSSL": true, "ca_certificate": certificate, "min_tls_version": 1.3,
+        "client_certificate": certificate, "client_key": key, "region": "ca-central-1",
+    });
+    mount.write("config", config).await.unwrap();
+    let shown = data(mount.read("config", Value::Null).await);
+    assert_eq!(shown["ca_certificate"], certificate.trim());
+    assert_eq!((&shown["min_tls_version"], &shown["client_key"]), (&json!("1.3"), &json!("(redacted)")));
+    mount.write("config", json!({ "expose_secret_on_read": true })).await.unwrap();
+    let exposed = data(mount.read("config", Value::Null).await);
+    assert_eq!(exposed["client_key"], "(redacted)", "that is for secretAccessKey");
+
+    // What a tool read and writes back changes nothing.
+    let stored = mount.storage.get_bytes("config").await.unwrap();
+    mount.write("config", exposed).await.unwrap();
+    assert_eq!(mount.storage.get_bytes("config").await.unwrap(), stored);
+
+    let other = rcgen::generate_simple_self_signed(["other".to_owned()]).unwrap();
+    for (change, words) in [
+        (json!({ "client_key": "" }), "belong together"),
+        (json!({ "client_certificate": "" }), "belong together"),
+        (
+            json!({ "client_certificate": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----" }),
+            "PEM",
+        ),
+        (json!({ "client_key": other.cert.pem() }), "PEM"),
+        (json!({ "ca_certificate": key }), "PEM"),
+    ] {
+        let text = bad_request(mount.write("config", change).await);
+        assert!(text.contains(words) && !text.contains("BEGIN PRIVATE"), "{text}");
+    }
+    let none = json!({ "ca_certificate": "", "client_certificate": "", "client_key": "", "min_tls_version": "", "region": "" });
+    mount.write("config", none).await.unwrap();
+    let shown = data(mount.read("config", Value::Null).await);
+    assert_eq!(shown.as_object().unwrap().len(), 5, "{shown}");
 }

@@ -2,17 +2,25 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
+mod clusters;
 mod config;
 mod fake_minio;
 mod keys;
 mod legacy_storage;
+mod parents;
+mod policies;
 mod roles;
+mod rotate_root;
+mod statics;
+mod values;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use vault_plugin_sdk::testing::Mount;
 use vault_plugin_sdk::{Error, Response, Result};
 
-use fake_minio::FakeMinio;
+use fake_minio::{FakeMinio, ROOT, ROOT_SECRET};
 
 /// A mount whose config points to `minio`, with role `r` (policy `readwrite`, prefix `p-`).
 async fn mount_on(minio: &FakeMinio) -> Mount {
@@ -23,9 +31,26 @@ async fn mount_on(minio: &FakeMinio) -> Mount {
 }
 
 async fn configure(mount: &Mount, minio: &FakeMinio) {
-    let config =
-        json!({ "endpoint": minio.endpoint(), "accessKeyId": "root", "secretAccessKey": "rootroot123" });
-    mount.write("config", config).await.unwrap();
+    mount.write("config", access(minio)).await.unwrap();
+}
+
+/// Ids of the log entries that a rollback would undo once they are old. Those of issued keys are dated to the end of their
+/// leases, and are left out.
+async fn due(mount: &Mount) -> Vec<String> {
+    let now = SystemTime::now();
+    let mut due = Vec::new();
+    for id in mount.storage.list("wal/").await.unwrap() {
+        let entry: Value = mount.storage.get(&format!("wal/{id}")).await.unwrap().unwrap();
+        if UNIX_EPOCH + Duration::from_secs(entry["created_at"].as_u64().unwrap()) <= now {
+            due.push(id);
+        }
+    }
+    due
+}
+
+/// A config for `minio`, as its root.
+fn access(minio: &FakeMinio) -> Value {
+    json!({ "endpoint": minio.endpoint(), "accessKeyId": ROOT, "secretAccessKey": ROOT_SECRET })
 }
 
 fn content(answer: Result<Option<Response>>) -> Response {

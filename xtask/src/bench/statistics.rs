@@ -35,6 +35,12 @@ pub(super) fn millis(duration: Duration) -> String {
     format!("{:.1} ms", duration.as_secs_f64() * 1000.0)
 }
 
+/// What the p99 of so many rounds is.
+pub(super) fn p99_of(rounds: u32) -> String {
+    let which = if rounds < 100 { "the slowest of them" } else { "the slowest one of a hundred" };
+    format!("The p99 of {rounds} rounds is {which}.")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -25,7 +25,7 @@ pub(super) fn requirements() -> Result<(), Missing> {
     if Parts::locate().is_err()
         && let Some(cache) = boathouse_testkit::cache_directory()
     {
-        note(requirement::for_building(&cache, true, true));
+        note(requirement::for_building(&cache, true, true, requirement::FREE));
     }
     if missing.is_empty() { Ok(()) } else { Err(Missing(missing)) }
 }

@@ -1,10 +1,13 @@
 //! `cargo xtask test`: a sequence of named steps.
 
 mod deny;
+mod fuzz;
+mod interrupt;
 mod steps;
 
 use crate::ui;
 use anyhow::bail;
+use boathouse_testkit::requirement;
 use std::time::{Duration, Instant};
 use steps::{STEPS, Step};
 
@@ -51,6 +54,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     if chosen.is_empty() {
         bail!("every step is left out");
+    }
+    if chosen.iter().any(|step| step.group == "test") {
+        // Not an hour from now.
+        requirement::for_mounting()?;
     }
     let mut results: Vec<(&Step, Duration, anyhow::Result<()>)> = Vec::new();
     for (index, step) in chosen.iter().enumerate() {

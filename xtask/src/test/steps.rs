@@ -1,6 +1,6 @@
 //! The steps, in the order they run: what fails fast comes first.
 
-use super::deny;
+use super::{deny, fuzz, interrupt};
 use crate::tools::Lines;
 use crate::{demo, docs, sanity};
 use anyhow::{Context as _, bail};
@@ -25,7 +25,7 @@ impl Step {
     }
 }
 
-pub(super) const STEPS: [Step; 14] = [
+pub(super) const STEPS: [Step; 16] = [
     Step { name: "fmt", group: "lint", about: "source is formatted as rustfmt would", run: fmt },
     Step { name: "clippy", group: "lint", about: "no warning in any target", run: clippy },
     Step { name: "rustdoc", group: "lint", about: "documentation builds without warnings", run: rustdoc },
@@ -37,6 +37,12 @@ pub(super) const STEPS: [Step; 14] = [
         run: deny::run,
     },
     Step { name: "unit", group: "test", about: "unit and property tests of all packages", run: unit },
+    Step {
+        name: "fuzz",
+        group: "test",
+        about: "requests and fields of the plugin SDK, some seconds of fuzzing each",
+        run: fuzz::run,
+    },
     Step {
         name: "golden",
         group: "test",
@@ -60,6 +66,12 @@ pub(super) const STEPS: [Step; 14] = [
         run: sanity::all,
     },
     Step { name: "demo", group: "test", about: "the demonstration, every claim of it true", run: demo::test },
+    Step {
+        name: "interrupt",
+        group: "test",
+        about: "Ctrl-C in the demonstration leaves nothing",
+        run: interrupt::run,
+    },
 ];
 
 /// Cargo in the repository, on the dependency versions of Cargo.lock.

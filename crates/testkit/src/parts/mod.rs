@@ -67,8 +67,12 @@ pub enum PartsError {
 /// Where the programs are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parts {
-    /// OpenBao server and client.
+    /// OpenBao server and client, the newest.
     pub bao: PathBuf,
+    /// OpenBao 2.6.2.
+    pub bao_2_6: PathBuf,
+    /// Vault 1.4.0, whose plugins start the old way.
+    pub vault_1_4: PathBuf,
     /// MinIO server.
     pub minio: PathBuf,
     /// The FUSE daemon.
@@ -86,17 +90,25 @@ impl Parts {
     pub fn obtain(progress: &mut dyn Progress) -> Result<Self, PartsError> {
         let cache = Cache::of_user()?;
         let recipes = recipe::all();
-        let absent: Vec<&Recipe> =
-            recipes.iter().filter(|recipe| cache.slot(recipe).program().is_none()).collect();
-        if !absent.is_empty() {
-            cache.create()?;
-            requirement::for_building(
-                cache.directory(),
-                absent.iter().any(|recipe| recipe.needs_go()),
-                absent.iter().any(|recipe| recipe.needs_python()),
-            )?;
-        }
+        prepare(&cache, &recipes, requirement::FREE)?;
         Self::assemble(&recipes, |recipe| cache.slot(recipe).obtain(recipe, progress))
+    }
+
+    /// Vault 1.21.0, if [`Parts::obtain_vault_1_21`] made it on this machine. Nothing else does.
+    pub fn vault_1_21() -> Option<PathBuf> {
+        let cache = Cache::of_user().ok()?;
+        cache.slot(&recipe::vault_1_21()).program()
+    }
+
+    /// Builds Vault 1.21.0 if it is not there: about ten minutes on two cores.
+    ///
+    /// # Errors
+    /// As [`Parts::obtain`].
+    pub fn obtain_vault_1_21(progress: &mut dyn Progress) -> Result<PathBuf, PartsError> {
+        let cache = Cache::of_user()?;
+        let recipe = recipe::vault_1_21();
+        prepare(&cache, std::slice::from_ref(&recipe), requirement::FREE_FOR_VAULT_1_21)?;
+        cache.slot(&recipe).obtain(&recipe, progress)
     }
 
     /// Finds every part in the cache; builds nothing.
@@ -116,26 +128,43 @@ impl Parts {
     }
 
     fn assemble(
-        [bao, goofys, csi_sanity, minio]: &[Recipe; 4],
+        [bao, bao_2_6, goofys, csi_sanity, minio, vault_1_4]: &[Recipe; 6],
         mut find: impl FnMut(&Recipe) -> Result<PathBuf, PartsError>,
     ) -> Result<Self, PartsError> {
         Ok(Self {
             bao: find(bao)?,
+            bao_2_6: find(bao_2_6)?,
             goofys: find(goofys)?,
             csi_sanity: find(csi_sanity)?,
             minio: find(minio)?,
+            vault_1_4: find(vault_1_4)?,
         })
     }
 
     /// All programs with the name to call them by.
-    pub fn named(&self) -> [(&'static str, &Path); 4] {
+    pub fn named(&self) -> [(&'static str, &Path); 6] {
         [
             ("OpenBao 2.7.2", &self.bao),
+            ("OpenBao 2.6.2", &self.bao_2_6),
+            ("Vault 1.4.0", &self.vault_1_4),
             ("MinIO", &self.minio),
             ("goofys 0.24.0", &self.goofys),
             ("csi-sanity 5.5.0", &self.csi_sanity),
         ]
     }
+}
+
+/// Before anything is built: what the absent ones of these parts need.
+fn prepare(cache: &Cache, recipes: &[Recipe], free: u64) -> Result<(), PartsError> {
+    let absent: Vec<&Recipe> =
+        recipes.iter().filter(|recipe| cache.slot(recipe).program().is_none()).collect();
+    if absent.is_empty() {
+        return Ok(());
+    }
+    cache.create()?;
+    let go = absent.iter().any(|recipe| recipe.needs_go());
+    let python = absent.iter().any(|recipe| recipe.needs_python());
+    Ok(requirement::for_building(cache.directory(), go, python, free)?)
 }
 
 fn io(operation: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> PartsError {

@@ -1,9 +1,11 @@
-//! One OpenBao server with storage on disk, so that it can be stopped, started and sealed with its data kept.
+//! One OpenBao or Vault server with storage on disk, so that it can be stopped, started and sealed with its
+//! data kept.
 
-use super::{StackError, VaultAdmin, io};
+use super::{Host, StackError, VaultAdmin, io, setup};
 use crate::guard::{ProcessGuard, TempTree};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -20,7 +22,7 @@ const ATTEMPTS: u32 = 3;
 pub struct Bao {
     // Before the process: see `Drop` order in `Stack`.
     process: Option<ProcessGuard>,
-    program: PathBuf,
+    host: Host,
     directory: PathBuf,
     address: String,
     unseal_key: SecretString,
@@ -32,36 +34,32 @@ impl Bao {
     ///
     /// # Errors
     /// [`StackError`] with the end of the server's log.
-    pub async fn start(program: &Path, plugin: Option<&Path>, tree: &TempTree) -> Result<Self, StackError> {
+    pub async fn start(host: Host, plugin: Option<&Path>, tree: &TempTree) -> Result<Self, StackError> {
         let mut attempt = 1;
         loop {
-            let directory = tree.directory(&format!("openbao-{attempt}")).map_err(io("make", tree.path()))?;
-            match Self::start_once(program, plugin, directory).await {
+            let directory = tree.directory(&format!("host-{attempt}")).map_err(io("make", tree.path()))?;
+            match Self::start_once(host.clone(), plugin, directory).await {
                 Err(StackError::Process(_)) if attempt < ATTEMPTS => attempt += 1,
                 outcome => return outcome,
             }
         }
     }
 
-    async fn start_once(
-        program: &Path,
-        plugin: Option<&Path>,
-        directory: PathBuf,
-    ) -> Result<Self, StackError> {
+    async fn start_once(host: Host, plugin: Option<&Path>, directory: PathBuf) -> Result<Self, StackError> {
         for name in ["data", "plugins", "tmp"] {
             let path = directory.join(name);
             fs::create_dir(&path).map_err(io("make", &path))?;
         }
         if let Some(plugin) = plugin {
-            install(plugin, &directory.join("plugins"))?;
+            install(plugin, &directory.join("plugins").join(setup::PLUGIN))?;
         }
         let port = crate::free_port().map_err(io("find a port for", &directory))?;
         let cluster = crate::free_port().map_err(io("find a port for", &directory))?;
         let address = format!("http://127.0.0.1:{port}");
-        let config = json!({
+        let mut config = json!({
             // One node that elects itself at once.
             "storage": { "raft": {
-                "path": directory.join("data"), "node_id": "one", "performance_multiplier": 1,
+                "path": directory.join("data"), "node_id": "one", "performance_multiplier": "1",
             }},
             "listener": { "tcp": {
                 "address": format!("127.0.0.1:{port}"),
@@ -71,13 +69,17 @@ impl Bao {
             "plugin_directory": directory.join("plugins"),
             "api_addr": address,
             "cluster_addr": format!("https://127.0.0.1:{cluster}"),
+            "log_level": "info",
         });
+        for (name, value) in host.settings().as_object().into_iter().flatten() {
+            config[name] = value.clone();
+        }
         let path = directory.join("config.json");
         fs::write(&path, config.to_string()).map_err(io("write", &path))?;
-        let process = Self::spawn(program, &directory)?;
+        let process = Self::spawn(&host, &directory)?;
         let mut bao = Self {
             process: Some(process),
-            program: program.to_owned(),
+            host,
             admin: VaultAdmin::new(&address, None)?,
             directory,
             address,
@@ -95,17 +97,17 @@ impl Bao {
         Ok(bao)
     }
 
-    fn spawn(program: &Path, directory: &Path) -> Result<ProcessGuard, StackError> {
-        let mut command = Command::new(program);
+    fn spawn(host: &Host, directory: &Path) -> Result<ProcessGuard, StackError> {
+        let mut command = Command::new(host.program());
         command.arg("server").arg("-config").arg(directory.join("config.json"));
         command.env_clear().env("HOME", directory).env("TMPDIR", directory.join("tmp"));
-        command.env("BAO_LOG_LEVEL", "info").current_dir(directory);
-        Ok(ProcessGuard::start("OpenBao", command, &directory.join("log"))?)
+        command.envs(host.environment().iter().copied()).current_dir(directory);
+        Ok(ProcessGuard::start(host.name(), command, &directory.join("log"))?)
     }
 
     fn process(&self) -> Result<&ProcessGuard, StackError> {
         self.process.as_ref().ok_or_else(|| StackError::Http {
-            operation: "OpenBao".into(),
+            operation: self.host.name().into(),
             detail: "it was stopped by the test".into(),
         })
     }
@@ -131,6 +133,35 @@ impl Bao {
         self.until("did not answer", async |bao| bao.admin.read("sys/seal-status").await.is_ok()).await
     }
 
+    /// Registers the plugin it was started with, under the plugin's own name.
+    ///
+    /// # Errors
+    /// [`StackError`].
+    pub async fn register(&self) -> Result<(), StackError> {
+        self.register_as(setup::PLUGIN).await
+    }
+
+    /// Copies another secrets engine to the plugin directory and registers it under `name`.
+    ///
+    /// # Errors
+    /// [`StackError`].
+    pub async fn add_plugin(&self, program: &Path, name: &str) -> Result<(), StackError> {
+        install(program, &self.directory.join("plugins").join(name))?;
+        self.register_as(name).await
+    }
+
+    async fn register_as(&self, name: &str) -> Result<(), StackError> {
+        let path = self.directory.join("plugins").join(name);
+        let program = fs::read(&path).map_err(io("read", &path))?;
+        let entry = json!({ "command": name, "sha256": hex::encode(Sha256::digest(&program)) });
+        self.admin.write(&format!("sys/plugins/catalog/secret/{name}"), &entry).await.map(drop)
+    }
+
+    /// What it runs.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
     /// `http://127.0.0.1:<port>`, the same for as long as this exists.
     pub fn address(&self) -> &str {
         &self.address
@@ -144,6 +175,26 @@ impl Bao {
     /// The server's process id; `None` while it is stopped.
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().map(ProcessGuard::pid)
+    }
+
+    /// Process ids of the plugins it runs; those among them that it only asks what they are end soon.
+    pub fn plugins(&self) -> Vec<i32> {
+        let Some(host) = self.pid() else { return Vec::new() };
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+        entries
+            .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+            .filter(|pid| {
+                let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+                // State and parent follow the command in parentheses (proc(5)).
+                let mut fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ');
+                let runs = fields.next().is_some_and(|state| state != "Z");
+                runs && fields.next().is_some_and(|parent| parent == host.to_string())
+            })
+            .filter(|pid| {
+                let program = fs::read_link(format!("/proc/{pid}/exe"));
+                program.is_ok_and(|program| program.file_name().is_some_and(|name| name == setup::PLUGIN))
+            })
+            .collect()
     }
 
     /// The server's log, the plugin's lines in it.
@@ -181,9 +232,26 @@ impl Bao {
     /// [`StackError`].
     pub async fn restart(&mut self) -> Result<(), StackError> {
         self.stop();
-        self.process = Some(Self::spawn(&self.program, &self.directory)?);
+        self.process = Some(Self::spawn(&self.host, &self.directory)?);
         self.answering().await?;
         self.unseal().await
+    }
+
+    /// Starts it again with these top-level settings in its configuration, in addition to what is there.
+    ///
+    /// # Errors
+    /// [`StackError`].
+    pub async fn reconfigure(&mut self, settings: &serde_json::Value) -> Result<(), StackError> {
+        let path = self.directory.join("config.json");
+        let text = fs::read(&path).map_err(io("read", &path))?;
+        let mut config: serde_json::Value = serde_json::from_slice(&text).map_err(|error| {
+            StackError::Make { what: "the configuration of OpenBao", detail: error.to_string() }
+        })?;
+        for (name, value) in settings.as_object().into_iter().flatten() {
+            config[name] = value.clone();
+        }
+        fs::write(&path, config.to_string()).map_err(io("write", &path))?;
+        self.restart().await
     }
 
     /// Freezes the server and its plugins: connections are accepted by the kernel, nothing is answered.
@@ -203,9 +271,8 @@ impl Bao {
     }
 }
 
-/// OpenBao refuses plugins through symbolic links, so the program is copied.
-fn install(plugin: &Path, directory: &Path) -> Result<(), StackError> {
-    let target = directory.join(super::setup::PLUGIN);
-    fs::copy(plugin, &target).map_err(io("copy", plugin))?;
-    fs::set_permissions(&target, fs::Permissions::from_mode(0o755)).map_err(io("make executable", &target))
+/// Hosts refuse plugins through symbolic links, so the program is copied.
+fn install(plugin: &Path, target: &Path) -> Result<(), StackError> {
+    fs::copy(plugin, target).map_err(io("copy", plugin))?;
+    fs::set_permissions(target, fs::Permissions::from_mode(0o755)).map_err(io("make executable", target))
 }

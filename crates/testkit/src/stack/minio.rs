@@ -177,6 +177,23 @@ impl Minio {
         Ok((bucket, rusty_s3::Credentials::new(&self.root_user, self.root_password.expose_secret())))
     }
 
+    /// Reads an object as another user, for instance one that the secrets engine made.
+    ///
+    /// # Errors
+    /// [`StackError`]; a user that does not exist or may not is refused with status 403.
+    pub async fn get_object_as(
+        &self,
+        user: &str,
+        secret: &SecretString,
+        bucket: &str,
+        key: &str,
+    ) -> Result<Vec<u8>, StackError> {
+        let (s3, _) = self.bucket(bucket)?;
+        let keys = rusty_s3::Credentials::new(user, secret.expose_secret());
+        let url = s3.get_object(Some(&keys), key).sign(SIGNED_FOR);
+        http::send(format!("get {bucket}/{key} as {user}"), self.http.get(url)).await
+    }
+
     /// Makes a bucket.
     ///
     /// # Errors

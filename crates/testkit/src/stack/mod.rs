@@ -2,6 +2,7 @@
 //! have them.
 
 mod bao;
+mod host;
 mod http;
 mod identities;
 mod minio;
@@ -16,9 +17,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use bao::Bao;
+pub use host::Host;
 pub use identities::{Claims, Identities, Pod};
 pub use minio::Minio;
-pub use setup::{AUTH_MOUNT, AUTH_ROLE, ENGINE_MOUNT, NODE_ROLE, SHARED_BUCKET};
+pub use setup::{AUTH_MOUNT, AUTH_ROLE, ENGINE_MOUNT, NODE_ROLE, PLUGIN, SHARED_BUCKET};
 pub use tenant::Tenant;
 pub use vault::VaultAdmin;
 
@@ -110,13 +112,21 @@ impl Stack {
     /// # Errors
     /// [`StackError`]; what had started has ended again.
     pub async fn start(parts: &Parts, programs: &Programs) -> Result<Self, StackError> {
+        Self::start_on(Host::openbao(parts), parts, programs).await
+    }
+
+    /// The same on another host.
+    ///
+    /// # Errors
+    /// [`StackError`]; what had started has ended again.
+    pub async fn start_on(host: Host, parts: &Parts, programs: &Programs) -> Result<Self, StackError> {
         let tree = TempTree::new().map_err(io("make a directory in", &std::env::temp_dir()))?;
         let (bao, minio) = tokio::join!(
-            Bao::start(&parts.bao, Some(&programs.vault_plugin), &tree),
+            Bao::start(host, Some(&programs.vault_plugin), &tree),
             Minio::start(&parts.minio, &tree)
         );
         let stack = Self { bao: bao?, minio: minio?, identities: Identities::generate()?, tree };
-        setup::configure(&stack, &programs.vault_plugin).await?;
+        setup::configure(&stack).await?;
         Ok(stack)
     }
 

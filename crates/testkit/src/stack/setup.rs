@@ -3,8 +3,6 @@
 use super::{Stack, StackError};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
-use std::path::Path;
 
 /// Where the secrets engine is mounted.
 pub const ENGINE_MOUNT: &str = "minio";
@@ -18,24 +16,20 @@ pub const NODE_ROLE: &str = "boathouse-node";
 pub const SHARED_BUCKET: &str = "shared";
 
 /// The plugin's name in the catalog and its file name.
-pub(super) const PLUGIN: &str = "vault-plugin-secrets-minio";
+pub const PLUGIN: &str = "vault-plugin-secrets-minio";
 pub(super) const NODE_NAMESPACE: &str = "boathouse-system";
 pub(super) const NODE_SERVICE_ACCOUNT: &str = "boathouse-node";
 const TENANT_POLICY: &str = "boathouse-tenant";
 
-pub(super) async fn configure(stack: &Stack, plugin: &Path) -> Result<(), StackError> {
-    let (identity, engine) = tokio::join!(logins(stack), engine(stack, plugin));
+pub(super) async fn configure(stack: &Stack) -> Result<(), StackError> {
+    let (identity, engine) = tokio::join!(logins(stack), engine(stack));
     identity.and(engine)?;
     stack.minio.create_bucket(SHARED_BUCKET).await
 }
 
-async fn engine(stack: &Stack, plugin: &Path) -> Result<(), StackError> {
+async fn engine(stack: &Stack) -> Result<(), StackError> {
     let vault = stack.vault();
-    let program = std::fs::read(plugin).map_err(super::io("read", plugin))?;
-    let catalog = format!("sys/plugins/catalog/secret/{PLUGIN}");
-    vault
-        .write(&catalog, &json!({ "command": PLUGIN, "sha256": hex::encode(Sha256::digest(&program)) }))
-        .await?;
+    stack.bao.register().await?;
     vault.write(&format!("sys/mounts/{ENGINE_MOUNT}"), &json!({ "type": PLUGIN })).await?;
     let config = json!({
         "endpoint": stack.minio.authority(),

@@ -41,7 +41,7 @@ pub(super) async fn make(stack: &Stack, namespace: &str, ttl: Duration) -> Resul
         role,
     };
     stack.minio.create_bucket(&tenant.bucket).await?;
-    stack.minio.admin().add_canned_policy(&tenant.role, &policy(&tenant)).await?;
+    stack.minio.admin().add_policy(&tenant.role, &policy(&tenant).to_string()).await?;
     let role = json!({
         "policy": tenant.role,
         "user_name_prefix": tenant.user_prefix,

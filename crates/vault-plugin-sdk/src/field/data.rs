@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use super::convert::{ConvertError, convert};
-use super::{Field, FieldValue};
+use super::{Field, FieldType, FieldValue};
 
 /// Declared fields of a request, all converted. `Debug` shows names only.
 ///
@@ -32,7 +32,11 @@ impl FieldData {
     pub fn parse(schema: &BTreeMap<String, Field>, raw: &Map<String, Value>) -> Result<Self, ConvertError> {
         let mut data = Self::default();
         for (name, field) in schema {
-            match raw.get(name) {
+            let given = raw.get(name).filter(|value| {
+                // Null is the zero of its type to the framework, except in durations, where it is nothing.
+                !(value.is_null() && field.kind == FieldType::DurationSecs)
+            });
+            match given {
                 Some(value) => {
                     data.set.insert(name.clone(), convert(field, value)?);
                 }
@@ -45,7 +49,8 @@ impl FieldData {
         Ok(data)
     }
 
-    /// Whether the request names the field, even with an empty or `null` value.
+    /// Whether the request names the field, even with an empty or `null` value. A `null` duration
+    /// does not count.
     pub fn is_set(&self, name: &str) -> bool {
         self.set.contains_key(name)
     }

@@ -1,6 +1,8 @@
 //! Durations as Vault and OpenBao write them: integers are seconds, `<n>d` are days, the rest is
 //! Go's `time.ParseDuration`.
 
+use super::integer::{self, quoted};
+
 const NANOS_PER_SEC: i128 = 1_000_000_000;
 
 /// Whole seconds, cut towards zero.
@@ -8,16 +10,16 @@ pub(super) fn parse_seconds(text: &str) -> Result<i64, String> {
     if text.is_empty() {
         return Ok(0);
     }
-    if let Ok(seconds) = parse_int(text) {
+    if let Ok(seconds) = integer::decimal(text) {
         return checked_seconds(seconds);
     }
     if let Some(days) = text.strip_suffix('d') {
-        let days = parse_int(days)?;
+        let days = integer::decimal(days)?;
         return days.checked_mul(86_400).ok_or_else(overflow).and_then(checked_seconds);
     }
     // Texts that do not end in a unit get the message of the integer they most likely were.
     if !text.ends_with(['s', 'm', 'h']) {
-        return parse_int(text);
+        return integer::decimal(text);
     }
     let nanos = parse_go(text)?;
     // The range check in parse_go bounds the quotient.
@@ -31,23 +33,6 @@ pub(super) fn checked_seconds(seconds: i64) -> Result<i64, String> {
 
 fn overflow() -> String {
     "duration overflows 64-bit nanoseconds".to_owned()
-}
-
-/// Go's `strconv.ParseInt(text, 10, 64)`.
-pub(super) fn parse_int(text: &str) -> Result<i64, String> {
-    text.parse::<i64>().map_err(|error| {
-        use std::num::IntErrorKind::{NegOverflow, PosOverflow};
-        let why = match error.kind() {
-            PosOverflow | NegOverflow => "value out of range",
-            _ => "invalid syntax",
-        };
-        format!("strconv.ParseInt: parsing {}: {why}", quoted(text))
-    })
-}
-
-/// Text in double quotes, control characters escaped.
-pub(super) fn quoted(text: &str) -> String {
-    format!("{text:?}")
 }
 
 /// Go's `time.ParseDuration`, in nanoseconds.

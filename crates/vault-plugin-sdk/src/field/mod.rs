@@ -4,6 +4,7 @@
 mod convert;
 mod data;
 mod duration;
+mod integer;
 
 use std::fmt;
 use std::time::Duration;
@@ -21,12 +22,14 @@ pub enum FieldType {
     String,
     /// `true`/`false` in the spellings of Go's `ParseBool`, or a number (zero is false).
     Bool,
-    /// A 64-bit integer, or its decimal text.
+    /// A 64-bit integer, fractions cut, or its text: decimal, or `0x…`, `0o…`, `0…` (octal) and `0b…`, with `_`
+    /// between digits.
     Int,
     /// Seconds: a number, its text, `<n>d`, or a Go duration (`1h30m`). Never negative; fractions
-    /// of a second are cut.
+    /// of a second are cut. `null` is as good as not given.
     DurationSecs,
-    /// A JSON array, or text separated by commas; items are trimmed.
+    /// A JSON array, or text separated by commas; items are trimmed. One number or boolean is a
+    /// list of one.
     CommaList,
     /// A JSON object.
     Map,

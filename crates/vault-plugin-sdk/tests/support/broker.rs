@@ -1,9 +1,10 @@
 //! What a host serves to its plugin over the broker: storage and the system view.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
+use csi_proto::plugin::logical;
 use csi_proto::plugin::pb::{self, storage_server, system_view_server};
 use tonic::{Request, Response, Status};
 
@@ -70,53 +71,69 @@ impl storage_server::Storage for Storage {
 
 pub(crate) struct System;
 
-macro_rules! absent {
-    ($($name:ident($request:ty) -> $reply:ty;)*) => { $(
+const HOUR: i64 = 3_600_000_000_000;
+
+/// Each question's answer, as a function of what came with it.
+macro_rules! answers {
+    ($($name:ident: $request:ty => $reply:ty = $answer:expr;)*) => { $(
         fn $name<'a, 'b>(
             &'a self,
-            _request: Request<$request>,
+            request: Request<$request>,
         ) -> Pin<Box<dyn Future<Output = Result<Response<$reply>, Status>> + Send + 'b>>
         where 'a: 'b, Self: 'b {
-            Box::pin(async { Err(Status::unimplemented("not in this test")) })
+            let answer: fn($request) -> Result<$reply, Status> = $answer;
+            Box::pin(async move { answer(request.into_inner()).map(Response::new) })
         }
     )* };
 }
 
-const HOUR: i64 = 3_600_000_000_000;
+fn absent<Q, A>(_: Q) -> Result<A, Status> {
+    Err(Status::unimplemented("not in this test"))
+}
+
+/// One entity, a question that fails, and nobody else.
+fn entity_info(asked: pb::EntityInfoArgs) -> Result<pb::EntityInfoReply, Status> {
+    match asked.entity_id.as_str() {
+        "e-alice" => {
+            let alias = logical::Alias {
+                mount_type: "kubernetes".to_owned(),
+                mount_accessor: "auth_kubernetes_1".to_owned(),
+                name: "uid-1".to_owned(),
+                metadata: HashMap::from([("service_account_name".to_owned(), "default".to_owned())]),
+                ..Default::default()
+            };
+            let entity = logical::Entity {
+                id: asked.entity_id,
+                name: "alice".to_owned(),
+                aliases: vec![alias],
+                metadata: HashMap::from([("team".to_owned(), "blue".to_owned())]),
+                ..Default::default()
+            };
+            Ok(pb::EntityInfoReply { entity: Some(entity), err: String::new() })
+        }
+        "e-broken" => Ok(pb::EntityInfoReply { entity: None, err: "identity store is nil".to_owned() }),
+        _ => Ok(pb::EntityInfoReply::default()),
+    }
+}
 
 impl system_view_server::SystemView for System {
-    fn default_lease_ttl<'a, 'b>(
-        &'a self,
-        _: Request<pb::Empty>,
-    ) -> Pin<Box<dyn Future<Output = Result<Response<pb::TtlReply>, Status>> + Send + 'b>>
-    where
-        'a: 'b,
-        Self: 'b,
-    {
-        Box::pin(async { Ok(Response::new(pb::TtlReply { ttl: HOUR })) })
-    }
-
-    fn max_lease_ttl<'a, 'b>(
-        &'a self,
-        _: Request<pb::Empty>,
-    ) -> Pin<Box<dyn Future<Output = Result<Response<pb::TtlReply>, Status>> + Send + 'b>>
-    where
-        'a: 'b,
-        Self: 'b,
-    {
-        Box::pin(async { Ok(Response::new(pb::TtlReply { ttl: 2 * HOUR })) })
-    }
-
-    absent! {
-        tainted(pb::Empty) -> pb::TaintedReply;
-        caching_disabled(pb::Empty) -> pb::CachingDisabledReply;
-        replication_state(pb::Empty) -> pb::ReplicationStateReply;
-        local_mount(pb::Empty) -> pb::LocalMountReply;
-        plugin_env(pb::Empty) -> pb::PluginEnvReply;
-        generate_password_from_policy(pb::GeneratePasswordFromPolicyRequest) -> pb::GeneratePasswordFromPolicyReply;
-        cluster_info(pb::Empty) -> pb::ClusterInfoReply;
-        generate_identity_token(pb::GenerateIdentityTokenRequest) -> pb::GenerateIdentityTokenResponse;
-        register_rotation_job(pb::RegisterRotationJobRequest) -> pb::RegisterRotationJobResponse;
-        deregister_rotation_job(pb::DeregisterRotationJobRequest) -> pb::Empty;
+    answers! {
+        default_lease_ttl: pb::Empty => pb::TtlReply = |_| Ok(pb::TtlReply { ttl: HOUR });
+        max_lease_ttl: pb::Empty => pb::TtlReply = |_| Ok(pb::TtlReply { ttl: 2 * HOUR });
+        tainted: pb::Empty => pb::TaintedReply = absent;
+        caching_disabled: pb::Empty => pb::CachingDisabledReply = absent;
+        replication_state: pb::Empty => pb::ReplicationStateReply = absent;
+        local_mount: pb::Empty => pb::LocalMountReply = absent;
+        entity_info: pb::EntityInfoArgs => pb::EntityInfoReply = entity_info;
+        plugin_env: pb::Empty => pb::PluginEnvReply = absent;
+        generate_password_from_policy: pb::GeneratePasswordFromPolicyRequest => pb::GeneratePasswordFromPolicyReply =
+            |asked| match asked.policy_name.as_str() {
+                "letters" => Ok(pb::GeneratePasswordFromPolicyReply { password: "abc".to_owned() }),
+                _ => Err(Status::internal("failed to generate password")),
+            };
+        cluster_info: pb::Empty => pb::ClusterInfoReply = absent;
+        generate_identity_token: pb::GenerateIdentityTokenRequest => pb::GenerateIdentityTokenResponse = absent;
+        register_rotation_job: pb::RegisterRotationJobRequest => pb::RegisterRotationJobResponse = absent;
+        deregister_rotation_job: pb::DeregisterRotationJobRequest => pb::Empty = absent;
     }
 }

@@ -22,7 +22,7 @@ use csi_proto::plugin::plugin::grpc_broker_client::GrpcBrokerClient;
 use csi_proto::plugin::plugin::grpc_controller_client::GrpcControllerClient;
 use csi_proto::plugin::plugin::{ConnInfo, Empty as PluginEmpty};
 use futures::future::poll_fn;
-use go_plugin::{Environment, Stopped};
+use go_plugin::Stopped;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::Value;
@@ -38,6 +38,7 @@ use tonic::transport::{Channel, Endpoint, Server, Uri};
 use tonic::{Request, Status};
 use tower::service_fn;
 use vault_plugin_sdk::Plugin;
+use vault_plugin_sdk::legacy::Start;
 
 use crate::broker::{Storage, System};
 use crate::tls::{Identity, Tls};
@@ -48,6 +49,16 @@ const COOKIE: &str = "6669da05-b1c8-4f49-97d9-c8e5bed98e20";
 pub(crate) struct Options {
     pub(crate) mtls: bool,
     pub(crate) multiplex: bool,
+    /// As a host that knows protocols 3 and 4 starts the plugin.
+    pub(crate) old: Option<Old>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Old {
+    /// To ask what it is.
+    Metadata,
+    /// For requests, with a wrapping token.
+    Working,
 }
 
 /// The plugin's stdout.
@@ -115,17 +126,30 @@ impl Host {
     pub(crate) async fn start(plugin: Plugin, options: Options) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let identity = Identity::new();
-        let env = Environment {
-            cookie: Some(COOKIE.to_owned()),
-            protocol_versions: Some("5".to_owned()),
-            client_cert: options.mtls.then(|| identity.pem.clone()),
-            multiplex: options.multiplex.then(|| "true".to_owned()),
-            socket_dir: Some(dir.path().to_owned()),
-            socket_group: None,
-        };
+        let mut variables = BTreeMap::from([
+            ("VAULT_BACKEND_PLUGIN", COOKIE.to_owned()),
+            ("PLUGIN_PROTOCOL_VERSIONS", if options.old.is_some() { "3,4" } else { "5" }.to_owned()),
+            ("PLUGIN_UNIX_SOCKET_DIR", dir.path().to_str().unwrap().to_owned()),
+        ]);
+        if options.mtls {
+            variables.insert("PLUGIN_CLIENT_CERT", identity.pem.clone());
+        }
+        if options.multiplex {
+            variables.insert("PLUGIN_MULTIPLEX_GRPC", "true".to_owned());
+        }
+        match options.old {
+            None => {}
+            Some(Old::Metadata) => drop(variables.insert("VAULT_PLUGIN_METADATA_MODE", "true".to_owned())),
+            Some(Old::Working) => {
+                variables.insert("VAULT_PLUGIN_METADATA_MODE", "false".to_owned());
+                let token = crate::unwrap::FakeUnwrap::answering(&identity).await.token();
+                variables.insert("VAULT_UNWRAP_TOKEN", token);
+            }
+        }
+        let start = Start::from_lookup("VAULT_BACKEND_PLUGIN", [], |name| variables.get(name).cloned());
         let (stdout, mut bytes) = mpsc::unbounded_channel();
         let serving =
-            tokio::spawn(async move { vault_plugin_sdk::serve(plugin, &env, &mut Stdout(stdout)).await });
+            tokio::spawn(async move { vault_plugin_sdk::serve(plugin, &start, &mut Stdout(stdout)).await });
         let mut line = Vec::new();
         while let Some(byte) = bytes.recv().await {
             if byte == b'\n' {
@@ -136,11 +160,15 @@ impl Host {
         let line = String::from_utf8(line).unwrap();
         let fields: Vec<&str> = line.split('|').collect();
         assert_eq!(fields.len(), if options.multiplex { 7 } else { 6 }, "{line}");
-        assert_eq!((fields[0], fields[1], fields[2], fields[4]), ("1", "5", "unix", "grpc"));
-        let tls = options.mtls.then(|| {
+        let version = if options.old.is_some() { "4" } else { "5" };
+        assert_eq!((fields[0], fields[1], fields[2], fields[4]), ("1", version, "unix", "grpc"));
+        let tls = if options.mtls {
             let cert = CertificateDer::from(STANDARD_NO_PAD.decode(fields[5]).unwrap());
-            Tls::new(&identity, &cert)
-        });
+            Some(Tls::new(&identity, &cert))
+        } else {
+            assert_eq!(fields[5], "");
+            (options.old == Some(Old::Working)).then(|| Tls::new(&identity, identity.certificate()))
+        };
         let socket = PathBuf::from(fields[3]);
         let knockable: Arc<Mutex<BTreeMap<u32, oneshot::Sender<Conn>>>> = Arc::default();
 
@@ -336,6 +364,7 @@ fn yamux(socket: UnixStream) -> (mpsc::Sender<oneshot::Sender<Conn>>, Inbound) {
 
 pub(crate) struct Mount {
     backend: BackendClient<Channel>,
+    /// Empty for a host that sends none.
     id: String,
     pub(crate) storage: Storage,
 }
@@ -343,7 +372,9 @@ pub(crate) struct Mount {
 impl Mount {
     fn with_id<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
-        request.metadata_mut().insert("multiplex_id", MetadataValue::try_from(self.id.as_str()).unwrap());
+        if !self.id.is_empty() {
+            request.metadata_mut().insert("multiplex_id", MetadataValue::try_from(self.id.as_str()).unwrap());
+        }
         request
     }
 

@@ -69,6 +69,21 @@ impl Identity {
         Self { pem: cert.pem(), cert: cert.der().clone(), key }
     }
 
+    /// The certificate, as DER.
+    pub(crate) fn certificate(&self) -> &CertificateDer<'static> {
+        &self.cert
+    }
+
+    /// The key as Go's `x509.MarshalECPrivateKey` would have it: SEC1, which is what PKCS #8 has inside.
+    pub(crate) fn sec1(&self) -> Vec<u8> {
+        let pkcs8 = self.key.serialize_der();
+        // The last field, an octet string of 0x81 and one byte of length, reaches to the end.
+        let inside = (0..pkcs8.len() - 3).find(|&at| {
+            pkcs8[at] == 4 && pkcs8[at + 1] == 0x81 && usize::from(pkcs8[at + 2]) == pkcs8.len() - at - 3
+        });
+        pkcs8[inside.unwrap() + 3..].to_vec()
+    }
+
     fn private(&self) -> PrivateKeyDer<'static> {
         PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.serialize_der()))
     }

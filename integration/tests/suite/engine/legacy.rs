@@ -4,10 +4,9 @@
 //! stand as placeholders. `differences.txt` is the complete list of what differs; a difference that is not in
 //! it fails the case, and so does one in it that does not exist.
 
-use super::Mount;
 use crate::world::Shared;
 use anyhow::{Context as _, ensure};
-use boathouse_testkit::stack::Stack;
+use boathouse_testkit::stack::{Bao, Minio, PLUGIN, Stack};
 use reqwest::Method;
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
@@ -46,15 +45,23 @@ struct Answer {
 }
 
 pub(super) async fn the_go_plugins_answers_are_given(_: &Shared, stack: &Stack) -> anyhow::Result<()> {
-    let mount = Mount::bare(stack, MOUNT).await?;
-    let outcome = replay(stack).await;
-    stack.vault().delete(&format!("sys/mounts/{}", mount.path)).await?;
+    replayed(stack.bao(), stack.minio(), "").await
+}
+
+/// The same under any host. `of_host` lists what the host itself, the recorded one's successor or ancestor,
+/// answers differently, in the form of `differences.txt`.
+pub(crate) async fn replayed(bao: &Bao, minio: &Minio, of_host: &str) -> anyhow::Result<()> {
+    let place = Place { bao, minio };
+    bao.admin().write(&format!("sys/mounts/{MOUNT}"), &json!({ "type": PLUGIN })).await?;
+    let outcome = replay(&place).await;
+    bao.admin().delete(&format!("sys/mounts/{MOUNT}")).await?;
     let (found, users) = outcome?;
-    let left = stack.minio_users().await?;
+    let left = place.users().await?;
     let left: Vec<_> = users.iter().filter(|user| left.contains(user)).collect();
     ensure!(left.is_empty(), "MinIO users left by the mount: {left:?}");
 
-    let expected = deliberate()?;
+    let mut expected = meant(DELIBERATE)?;
+    expected.extend(meant(of_host)?);
     let known: BTreeSet<String> = expected.keys().cloned().collect();
     let new: Vec<_> = found.difference(&known).map(String::as_str).collect();
     let gone: Vec<_> = known.difference(&found).map(|what| format!("{what} ({})", expected[what])).collect();
@@ -67,10 +74,22 @@ pub(super) async fn the_go_plugins_answers_are_given(_: &Shared, stack: &Stack) 
     Ok(())
 }
 
-/// The differences that are meant, and why.
-fn deliberate() -> anyhow::Result<BTreeMap<String, &'static str>> {
+/// A host and the MinIO that its mount makes users in.
+struct Place<'a> {
+    bao: &'a Bao,
+    minio: &'a Minio,
+}
+
+impl Place<'_> {
+    async fn users(&self) -> anyhow::Result<Vec<String>> {
+        Ok(self.minio.admin().list_users().await?.into_keys().collect())
+    }
+}
+
+/// The differences in a list, and why.
+fn meant(list: &str) -> anyhow::Result<BTreeMap<String, &str>> {
     let (mut differences, mut reason) = (BTreeMap::new(), None);
-    for line in DELIBERATE.lines() {
+    for line in list.lines() {
         if let Some(text) = line.strip_prefix("# ") {
             reason = Some(text);
         } else if line.is_empty() {
@@ -84,23 +103,23 @@ fn deliberate() -> anyhow::Result<BTreeMap<String, &'static str>> {
 }
 
 /// Makes all requests; gives the differences and the users that were made.
-async fn replay(stack: &Stack) -> anyhow::Result<(BTreeSet<String>, Vec<String>)> {
+async fn replay(place: &Place<'_>) -> anyhow::Result<(BTreeSet<String>, Vec<String>)> {
     let steps: Vec<Step> = serde_json::from_str(RECORDED).context("read the recording")?;
     let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build()?;
     let (mut found, mut users, mut of_lease) = (BTreeSet::new(), BTreeMap::new(), Value::Null);
     for step in &steps {
         if step.name == LOST_ROLE.0 {
             let path = format!("{MOUNT}/roles/{}", LOST_ROLE.1);
-            stack.vault().write(&path, &json!({ "policy": "readonly" })).await?;
+            place.bao.admin().write(&path, &json!({ "policy": "readonly" })).await?;
         }
         let mut body = step.body.clone();
         if let Some(body) = &mut body {
-            each_text(body, &|text| to_this_run(text, stack));
+            each_text(body, &|text| to_this_run(text, place.minio));
             if step.path.starts_with("sys/leases/") {
                 body["lease_id"] = of_lease.clone();
             }
         }
-        let answer = ask(&client, stack, step, body.as_ref()).await?;
+        let answer = ask(&client, place.bao, step, body.as_ref()).await?;
         if step.path.starts_with(&format!("{MOUNT}/keys/")) && answer.status == 200 {
             let user = answer.content["data"]["accessKeyId"].as_str();
             users.insert(&step.name, user.context("keys without a user")?.to_owned());
@@ -112,13 +131,13 @@ async fn replay(stack: &Stack) -> anyhow::Result<(BTreeSet<String>, Vec<String>)
             found.insert(format!("{}: status {} became {}", step.name, step.status, answer.status));
         }
         let (mut before, mut now) = (step.response.clone(), answer.content);
-        each_text(&mut now, &|text| from_this_run(text, stack));
+        each_text(&mut now, &|text| from_this_run(text, place.minio));
         without_chance(&mut before);
         without_chance(&mut now);
         compare(&step.name, &before, &now, &mut found);
     }
     // Its lease was revoked; the others live until the mount ends.
-    let there = stack.minio_users().await?;
+    let there = place.users().await?;
     for (step, user) in &users {
         let expected = step.as_str() != KEYS_OF_LEASE;
         ensure!(there.contains(user) == expected, "{step}: user {user} among {there:?}: not {expected}");
@@ -129,13 +148,13 @@ async fn replay(stack: &Stack) -> anyhow::Result<(BTreeSet<String>, Vec<String>)
 
 async fn ask(
     client: &reqwest::Client,
-    stack: &Stack,
+    bao: &Bao,
     step: &Step,
     body: Option<&Value>,
 ) -> anyhow::Result<Answer> {
-    let token = stack.vault().token().context("no root token")?;
+    let token = bao.admin().token().context("no root token")?;
     let method = Method::from_bytes(step.method.as_bytes())?;
-    let url = format!("{}/v1/{}", stack.bao().address(), step.path);
+    let url = format!("{}/v1/{}", bao.address(), step.path);
     let mut request = client.request(method, url).header("X-Vault-Token", token.expose_secret());
     if let Some(body) = body {
         request = request.json(body);
@@ -157,8 +176,7 @@ fn each_text(value: &mut Value, change: &impl Fn(&str) -> String) {
     }
 }
 
-fn to_this_run(text: &str, stack: &Stack) -> String {
-    let minio = stack.minio();
+fn to_this_run(text: &str, minio: &Minio) -> String {
     match text {
         USER => minio.root_user().to_owned(),
         PASSWORD => minio.root_password().expose_secret().to_owned(),
@@ -166,8 +184,7 @@ fn to_this_run(text: &str, stack: &Stack) -> String {
     }
 }
 
-fn from_this_run(text: &str, stack: &Stack) -> String {
-    let minio = stack.minio();
+fn from_this_run(text: &str, minio: &Minio) -> String {
     text.replace(&minio.authority(), ENDPOINT)
         .replace(minio.root_user(), USER)
         .replace(minio.root_password().expose_secret(), PASSWORD)

@@ -1,11 +1,12 @@
-//! PSS: memory of a process, with what it shares divided by the number that share it.
+//! Memory of the node plugin and of what it starts.
 
+use super::super::process::{pss, running};
 use super::{LIFE, OBJECT, OBJECTS, first_byte};
 use anyhow::{Context as _, ensure};
 use boathouse_testkit::kubelet::PodVolume;
 use boathouse_testkit::node::NodeProcess;
 use boathouse_testkit::stack::Stack;
-use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Memory at some number of mounts, bytes.
@@ -52,7 +53,7 @@ async fn now(node: &NodeProcess, mounts: usize) -> anyhow::Result<Memory> {
     tokio::time::sleep(Duration::from_secs(2)).await;
     let pid = node.pid().context("the node plugin does not run")?;
     let mean = |program: &str| -> anyhow::Result<u64> {
-        let pids = running(node, program)?;
+        let pids = running(&installed(node), program)?;
         ensure!(pids.len() == mounts, "{} processes {program} at {mounts} mounts", pids.len());
         let sum: u64 = pids.iter().map(|pid| pss(*pid)).sum::<anyhow::Result<u64>>()?;
         Ok(sum / u64::try_from(mounts.max(1))?)
@@ -60,44 +61,7 @@ async fn now(node: &NodeProcess, mounts: usize) -> anyhow::Result<Memory> {
     Ok(Memory { mounts, node: pss(pid)?, keeper: mean("boathouse-keeper")?, goofys: mean("goofys")? })
 }
 
-/// Processes that run a program which this node plugin installed.
-pub(super) fn running(node: &NodeProcess, program: &str) -> anyhow::Result<Vec<u32>> {
-    let installed = node.directory().join("state/bin");
-    let pids =
-        fs::read_dir("/proc")?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    Ok(pids
-        .filter(|pid| {
-            fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| {
-                exe.starts_with(&installed) && exe.file_name().is_some_and(|name| name == program)
-            })
-        })
-        .collect())
-}
-
-fn pss(pid: u32) -> anyhow::Result<u64> {
-    let path = format!("/proc/{pid}/smaps_rollup");
-    let text = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
-    parse(&text).with_context(|| format!("{path} has no Pss"))
-}
-
-/// `Pss:   540 kB` of proc(5), in bytes.
-fn parse(rollup: &str) -> Option<u64> {
-    let value = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
-    let kib: u64 = value.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test may panic")]
-
-    use super::*;
-
-    #[test]
-    fn pss_is_read() {
-        let text = "00400000-7fff [rollup]\nRss:   900 kB\nPss:   540 kB\nPss_Anon:  1 kB\n";
-        assert_eq!(parse(text), Some(540 * 1024));
-        assert_eq!(parse("Rss: 1 kB"), None);
-        assert!(pss(std::process::id()).unwrap() > 0);
-    }
+/// Where the node plugin puts the programs it starts.
+pub(super) fn installed(node: &NodeProcess) -> PathBuf {
+    node.directory().join("state/bin")
 }

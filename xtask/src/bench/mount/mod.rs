@@ -5,7 +5,7 @@ mod ours;
 mod raw;
 mod report;
 
-use super::{machine, statistics::Series};
+use super::{document, machine, statistics::Series};
 use crate::{session, tools::Lines};
 use anyhow::Context as _;
 use boathouse_testkit::node::{NodeOptions, NodeProcess};
@@ -66,7 +66,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let section = report::section(arguments.rounds, arguments.mounts, &machine, &times, &memory);
     println!("{section}");
     match &arguments.write {
-        Some(path) => report::write(path, &section),
+        Some(path) => document::write(path, "mount", &section),
         None => Ok(()),
     }
 }
@@ -118,6 +118,12 @@ fn options(stack: &Stack) -> anyhow::Result<NodeOptions> {
         .flag("--vault-role", AUTH_ROLE)
         .flag("--s3-endpoint", stack.minio().url())
         .flag("--metrics-addr", format!("127.0.0.1:{}", boathouse_testkit::free_port()?)))
+}
+
+/// Lets what the last measurement set in motion come to rest: OpenBao and MinIO still write about keys that were made
+/// or revoked when the answer has long come.
+async fn quiet() {
+    tokio::time::sleep(Duration::from_millis(150)).await;
 }
 
 /// Opens a file and reads its first byte.

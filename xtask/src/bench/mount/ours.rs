@@ -1,7 +1,8 @@
 //! Our publish, as kubelet asks for it: a connection of its own per call, the pod's token beside the volume.
 
-use super::memory::running;
-use super::{LIFE, OBJECTS, Times, first_byte};
+use super::super::process::running;
+use super::memory::installed;
+use super::{LIFE, OBJECTS, Times, first_byte, quiet};
 use anyhow::{Context as _, ensure};
 use boathouse_testkit::kubelet::{PodVolume, TOKENS, make_parent};
 use boathouse_testkit::node::NodeProcess;
@@ -45,7 +46,7 @@ impl Ours<'_> {
         let second = self.volume("pod-b", "data", &self.tenant.bucket);
         let shared = self.publish(&second, OBJECTS[1], None).await?;
         ensure!(self.users().await? == users, "other volumes of the same account should make no new key");
-        let mounts = running(self.node, "goofys")?.len();
+        let mounts = running(&installed(self.node), "goofys")?.len();
         ensure!(mounts == 2, "two buckets should be two FUSE mounts, there are {mounts}");
 
         times.fresh.push(fresh.took);
@@ -63,6 +64,7 @@ impl Ours<'_> {
     /// What a pod's token costs at Vault alone, without us: the call and nothing around it.
     async fn login(&self) -> anyhow::Result<Duration> {
         let jwt = self.stack.identities().sign(&self.tenant.pod("pod-c", LIFE))?;
+        quiet().await;
         let began = Instant::now();
         let token = self.stack.vault().login(AUTH_MOUNT, AUTH_ROLE, &jwt).await?;
         let took = began.elapsed();
@@ -71,6 +73,7 @@ impl Ours<'_> {
     }
 
     async fn unpublish(&self, published: &Published) -> anyhow::Result<Duration> {
+        quiet().await;
         let began = Instant::now();
         self.node.unpublish(&published.id, &published.target).await.context("unpublish")?;
         Ok(began.elapsed())
@@ -96,6 +99,7 @@ impl Ours<'_> {
         }
         let tokens = request.volume_context.get(TOKENS).cloned().unwrap_or_default();
         let object = target.join(object);
+        quiet().await;
         let began = Instant::now();
         self.node.send_publish(request).await.context("publish")?;
         let took = tokio::task::spawn_blocking(move || first_byte(&object).map(|()| began.elapsed()));
@@ -111,7 +115,9 @@ impl Ours<'_> {
 
     async fn gone(&self) -> anyhow::Result<()> {
         let deadline = Instant::now() + Duration::from_secs(20);
-        while !self.users().await?.is_empty() || !running(self.node, "boathouse-keeper")?.is_empty() {
+        while !self.users().await?.is_empty()
+            || !running(&installed(self.node), "boathouse-keeper")?.is_empty()
+        {
             ensure!(Instant::now() < deadline, "a key or a keeper outlived its volume");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -120,7 +126,7 @@ impl Ours<'_> {
 
     /// What follows the program's name on the command line of the one goofys that runs, but the last word.
     fn goofys(&self) -> anyhow::Result<Vec<OsString>> {
-        let pids = running(self.node, "goofys")?;
+        let pids = running(&installed(self.node), "goofys")?;
         let [pid] = pids.as_slice() else {
             anyhow::bail!("one volume should be one goofys, there are {}", pids.len());
         };

@@ -1,6 +1,6 @@
 //! goofys, started by hand as root with static keys: as fast as this machine mounts a bucket.
 
-use super::{OBJECTS, first_byte};
+use super::{OBJECTS, first_byte, quiet};
 use anyhow::{Context as _, bail};
 use boathouse_testkit::parts::Parts;
 use boathouse_testkit::stack::{Stack, Tenant};
@@ -75,6 +75,7 @@ impl Raw {
     /// Mounts with these arguments (the mount point behind them), reads, and takes the mount down again.
     pub(super) async fn measure(&self, arguments: &[OsString]) -> anyhow::Result<Duration> {
         let (shared, arguments) = (self.shared.clone(), arguments.to_vec());
+        quiet().await;
         tokio::task::spawn_blocking(move || shared.measure(&arguments)).await?
     }
 }

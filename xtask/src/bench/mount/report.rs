@@ -1,15 +1,11 @@
 //! The result, as it stands in the documentation.
 
-use super::super::statistics::{Series, millis};
+use super::super::document::{mib, verdict};
+use super::super::statistics::{Series, millis, p99_of};
 use super::Times;
 use super::memory::Memory;
-use anyhow::Context as _;
 use std::fmt::Write as _;
-use std::path::Path;
 use std::time::Duration;
-
-const BEGIN: &str = "<!-- cargo xtask bench mount: from here -->";
-const END: &str = "<!-- cargo xtask bench mount: to here -->";
 
 /// What a kind of mount is to reach.
 #[derive(Debug, Clone, Copy)]
@@ -18,10 +14,6 @@ enum Goal {
     Ratio(f64),
     /// In the median.
     Time(Duration),
-}
-
-fn verdict(reached: bool) -> &'static str {
-    if reached { "reached" } else { "**missed**" }
 }
 
 /// The result in Markdown.
@@ -43,13 +35,9 @@ pub(super) fn section(rounds: u32, mounts: u32, machine: &str, times: &Times, me
         row(&mut text, name, series, &times.raw, Some(goal));
     }
     row(&mut text, "for comparison: a Vault login by itself", &times.login, &times.raw, None);
-    let _ = write!(text, "\nThe p99 of {rounds} rounds is {}.\n\n", worst(rounds));
+    let _ = write!(text, "\n{}\n\n", p99_of(rounds));
     memory_table(&mut text, memory);
     text
-}
-
-fn worst(rounds: u32) -> &'static str {
-    if rounds < 100 { "the slowest of them" } else { "the slowest one of a hundred" }
 }
 
 fn row(text: &mut String, name: &str, series: &Series, raw: &Series, goal: Option<Goal>) {
@@ -101,25 +89,6 @@ fn memory_row(
     let _ = writeln!(text, "| {name} | {} | {goal} | {reached} |", cells.join(" | "));
 }
 
-#[allow(clippy::cast_precision_loss, reason = "shown with two digits")]
-fn mib(bytes: u64) -> String {
-    format!("{:.2} MiB", bytes as f64 / f64::from(1 << 20))
-}
-
-/// Replaces what stands between the two marks.
-pub(super) fn write(path: &Path, section: &str) -> anyhow::Result<()> {
-    let old = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-    let new = replace(&old, section)
-        .with_context(|| format!("{} lacks the lines {BEGIN} and {END}", path.display()))?;
-    std::fs::write(path, new).with_context(|| format!("write {}", path.display()))
-}
-
-fn replace(old: &str, section: &str) -> Option<String> {
-    let (before, rest) = old.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n{}\n{END}{after}", section.trim_end()))
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may panic")]
@@ -152,13 +121,5 @@ mod tests {
             "| boathouse-keeper, each |  | 0.50 MiB | 0.50 MiB | ≤ 1 MiB | reached |"
         );
         assert!(line("| boathouse-node").contains("**missed**"));
-    }
-
-    #[test]
-    fn only_the_section_is_replaced() {
-        let old = format!("# Title\n{BEGIN}\nold\n{END}\nend\n");
-        let new = replace(&old, "new\n").unwrap();
-        assert_eq!(new, format!("# Title\n{BEGIN}\nnew\n{END}\nend\n"));
-        assert_eq!(replace("nothing", "new"), None);
     }
 }

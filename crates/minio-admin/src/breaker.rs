@@ -1,0 +1,103 @@
+//! Leaving a server alone that does not answer.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::Error;
+
+/// When to stop asking a server that does not answer.
+///
+/// After `failures` calls in a row that were lost (no connection, no answer in time, or a connection that
+/// broke) calls fail at once with [`Error::Resting`] for `pause`. Then one call goes through, and the others
+/// go on failing until it has ended: an answer, also a refusal, ends the rest, a loss begins another
+/// pause. Clones of a client share one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Breaker {
+    /// Lost calls in a row; 0 is taken for 1.
+    pub failures: u32,
+    /// How long the server is left alone.
+    pub pause: Duration,
+}
+
+/// The breaker of one client.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    policy: Breaker,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum State {
+    /// Calls go through; so many were lost since the last answer.
+    Closed(u32),
+    /// None goes through before then.
+    Open { until: Instant },
+    /// One is under way to see.
+    Probing,
+}
+
+/// What lets one call through. Dropped unsettled, it counts as no answer if it was the probe's, and as
+/// nothing otherwise: the caller may have had its reasons.
+pub(crate) struct Pass<'a> {
+    guard: &'a Guard,
+    is_probe: bool,
+}
+
+impl Guard {
+    pub(crate) fn new(policy: Breaker) -> Self {
+        Self { policy, state: Mutex::new(State::Closed(0)) }
+    }
+
+    /// Lets a call through, or says how long none will be.
+    pub(crate) fn admit(&self, now: Instant) -> Result<Pass<'_>, Duration> {
+        let mut state = self.state();
+        match *state {
+            State::Closed(_) => Ok(Pass { guard: self, is_probe: false }),
+            State::Open { until } if until <= now => {
+                *state = State::Probing;
+                Ok(Pass { guard: self, is_probe: true })
+            }
+            State::Open { until } => Err(until - now),
+            // It may take as long as a call's limit; one more pause is a guess, and an honest one.
+            State::Probing => Err(self.policy.pause),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A state is written whole, so a panic elsewhere leaves none half-made.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open(&self, now: Instant) -> State {
+        State::Open { until: now + self.policy.pause }
+    }
+}
+
+impl Pass<'_> {
+    /// Notes how the call ended.
+    pub(crate) fn settle<T>(mut self, outcome: &Result<T, Error>, now: Instant) {
+        let was_probe = std::mem::take(&mut self.is_probe);
+        let mut state = self.guard.state();
+        if !is_lost(outcome) {
+            *state = State::Closed(0);
+        } else if was_probe {
+            *state = self.guard.open(now);
+        } else if let State::Closed(lost) = *state {
+            let lost = lost + 1;
+            *state =
+                if lost >= self.guard.policy.failures { self.guard.open(now) } else { State::Closed(lost) };
+        }
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        if self.is_probe {
+            *self.guard.state() = self.guard.open(Instant::now());
+        }
+    }
+}
+
+const fn is_lost<T>(outcome: &Result<T, Error>) -> bool {
+    matches!(outcome, Err(Error::Unreachable { .. } | Error::Timeout { .. } | Error::Broken { .. }))
+}

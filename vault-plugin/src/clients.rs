@@ -1,0 +1,54 @@
+//! The MinIO clients of a mount, kept while what they were made from stays.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use minio_admin::Client;
+
+use crate::{config, parents};
+
+/// Clients by the storage key they were made from: an admin's config or a role's parent.
+#[derive(Debug, Default)]
+pub(crate) struct Clients {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    by_key: BTreeMap<String, Client>,
+    /// Counts the drops, so that a client made from something older is not kept.
+    generation: u64,
+}
+
+impl Clients {
+    /// The client made from this key, else the generation to [`keep`](Self::keep) a new one with.
+    pub(crate) fn get(&self, key: &str) -> Result<Client, u64> {
+        let inner = self.inner();
+        inner.by_key.get(key).cloned().ok_or(inner.generation)
+    }
+
+    /// Keeps a client, unless something was forgotten since `generation`.
+    pub(crate) fn keep(&self, key: &str, generation: u64, client: &Client) {
+        let mut inner = self.inner();
+        if inner.generation == generation {
+            inner.by_key.insert(key.to_owned(), client.clone());
+        }
+    }
+
+    /// Forgets what was made from this key. Of a config's key, the clients of parents as well: they
+    /// call the same server.
+    pub(crate) fn forget(&self, key: &str) {
+        let is_config = key == config::KEY || key.starts_with(config::FOLDER);
+        if !is_config && !key.starts_with(parents::FOLDER) {
+            return;
+        }
+        let mut inner = self.inner();
+        inner.generation += 1;
+        inner.by_key.retain(|other, _| other != key && !(is_config && other.starts_with(parents::FOLDER)));
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        // Nothing that holds the lock can panic half-way through a change.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,86 @@
+//! `credential_type` = `service_account`: a service account of the role's parent, which MinIO itself
+//! ends with the lease.
+
+use minio_admin::{Client, Code, NewServiceAccount};
+use vault_plugin_sdk::{Error, Response, Result};
+
+use super::{Order, TTL, keys};
+use crate::made::{Announced, Kind, Made};
+use crate::parents::Parent;
+use crate::{Engine, failure, leases, lengths, names, passwords};
+
+/// MinIO's limit is 256 characters.
+const DESCRIPTION: &str = "made by vault-plugin-secrets-minio for a lease";
+
+pub(super) async fn issue(engine: &Engine, minio: &Client, order: &Order<'_>) -> Result<Response> {
+    let (req, role) = (order.req, order.role);
+    let access_key = names::make(role, &order.facts())?;
+    let policy = order.policy()?;
+    let granted = lengths::of_expiring(&req.system, req.fields.duration(TTL), role).await?;
+    let secret = passwords::generate(&req.system, &role.password_policy).await?;
+    let longest = lengths::longest(&req.system, role).await?;
+    let parent = engine.parent(&req.storage, order.name, role, minio).await?;
+
+    let expiration = lengths::expiry(granted.ttl)?;
+    let made = Made {
+        access_key_id: access_key.clone(),
+        cluster: role.cluster.clone(),
+        policy_name: None,
+        role: order.name.to_owned(),
+    };
+    let announced = Announced::for_request(req, Kind::ServiceAccount, made).await?;
+    let account = NewServiceAccount {
+        parent: Some(parent.user.clone()),
+        access_key,
+        secret_key: secret.clone(),
+        policy,
+        name: None,
+        description: Some(DESCRIPTION.to_owned()),
+        expiration: Some(expiration),
+    };
+    let mut outcome = minio.add_service_account(&account).await;
+    if let Err(error) = &outcome
+        && mended(engine, minio, order, &announced, error, &parent).await?
+    {
+        outcome = minio.add_service_account(&account).await;
+    }
+    if let Err(error) = outcome {
+        announced.failed(minio, &error, engine.may_repeat()).await;
+        return Err(Error::internal(error));
+    }
+    announced.hand_over(minio, longest).await?;
+
+    let made = announced.made();
+    let mut response = keys(&made.access_key_id, &secret, &role.policy)
+        .with("expiration", expiration.to_string())
+        .with_secret(leases::lease(role.credential_type, made)?.ttl(granted.ttl, role.max_ttl));
+    response.warnings.extend(granted.warnings);
+    Ok(response)
+}
+
+/// Whether what was in the way is mended: the parent is gone from MinIO, or the access key is taken by
+/// this very request's first run, before the plugin died.
+async fn mended(
+    engine: &Engine,
+    minio: &Client,
+    order: &Order<'_>,
+    announced: &Announced,
+    error: &minio_admin::Error,
+    parent: &Parent,
+) -> Result<bool> {
+    if failure::may_have_happened(error) {
+        return Ok(false);
+    }
+    if error.code() == Some(&Code::NoSuchUser) {
+        engine.mend_parent(parent, order.role, minio).await?;
+        return Ok(true);
+    }
+    let access_key = &announced.made().access_key_id;
+    match minio.service_account(access_key).await {
+        Ok(Some(found)) if found.parent == parent.user => {
+            minio.remove_service_account(access_key).await.map_err(Error::internal)?;
+            Ok(true)
+        }
+        _ => Ok(false),
+    }
+}

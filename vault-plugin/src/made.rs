@@ -1,0 +1,224 @@
+//! What was made at MinIO, and how it is removed: after its lease, or because it never came to one.
+//!
+//! An entry in the write-ahead log announces each thing before it is made, so that a plugin or host that
+//! dies half-way leaves nothing behind for longer than the log's minimum age. Nobody tells an engine that
+//! the host has noted a lease. So an entry outlives the answer by [`NOTED`], dated to the lease's longest end:
+//! a key whose lease was lost with plugin or host ends then, and not never.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use minio_admin::{Client, Removal};
+use serde::{Deserialize, Serialize};
+use vault_plugin_sdk::{Context, Error, Request, Result, Storage, Wal, WalEntry};
+
+use crate::config::{Cluster, Config};
+use crate::parents::Parent;
+use crate::{Engine, failure};
+
+/// A host has noted the lease of an answer by then.
+const NOTED: Duration = Duration::from_secs(30);
+
+/// Kind of a thing; also of its log entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The user of a lease.
+    User,
+    /// The service account of a lease.
+    ServiceAccount,
+    /// The user that a role's service accounts and sessions belong to.
+    Parent,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::User, Self::ServiceAccount, Self::Parent];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::ServiceAccount => "service_account",
+            Self::Parent => "parent",
+        }
+    }
+}
+
+/// What is needed to find it at MinIO. The first key alone is what the Go plugin keeps in a lease.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Made {
+    pub(crate) access_key_id: String,
+    #[serde(default, skip_serializing_if = "Cluster::is_default")]
+    pub(crate) cluster: Cluster,
+    /// A canned policy made for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) policy_name: Option<String>,
+    /// The role.
+    #[serde(default)]
+    pub(crate) role: String,
+}
+
+/// Why something could not be removed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RemovalError {
+    #[error(transparent)]
+    Minio(#[from] minio_admin::Error),
+    /// MinIO tells those who may not remove a service account that there is none.
+    #[error("remove service account {0}: the admin user lacks admin:RemoveServiceAccount")]
+    Denied(String),
+}
+
+impl RemovalError {
+    /// The error for the caller, with whether to wait or to mend something.
+    pub(crate) fn explain(&self) -> Error {
+        failure::explained(self, matches!(self, Self::Minio(error) if error.is_retryable()))
+    }
+}
+
+impl Made {
+    /// Removes it. That it is gone already is no error.
+    pub(crate) async fn remove(&self, kind: Kind, minio: &Client) -> Result<(), RemovalError> {
+        let key = &self.access_key_id;
+        match kind {
+            Kind::User | Kind::Parent => drop(minio.remove_user(key).await?),
+            Kind::ServiceAccount => {
+                if minio.remove_service_account(key).await? == Removal::Absent
+                    && minio.service_account(key).await?.is_some()
+                {
+                    return Err(RemovalError::Denied(key.clone()));
+                }
+            }
+        }
+        // Last: MinIO keeps a policy that a user has.
+        if let Some(policy) = &self.policy_name {
+            minio.remove_policy(policy).await?;
+        }
+        Ok(())
+    }
+}
+
+/// An entry in the write-ahead log.
+#[derive(Debug)]
+pub(crate) struct Announced {
+    wal: Wal,
+    id: String,
+    kind: Kind,
+    made: Made,
+}
+
+impl Announced {
+    /// Announces what a request is about to make. The entry has the request's id: a host that runs a
+    /// request twice (it does when the plugin dies) writes the same entry twice, and what the second run makes of it
+    /// is for both. With an id of its own, the dead run's entry would have the second run's
+    /// user deleted.
+    ///
+    /// # Errors
+    /// The storage's, verbatim: hosts recognise read-only storage by it.
+    pub(crate) async fn for_request(req: &Request, kind: Kind, made: Made) -> Result<Self> {
+        if req.id.is_empty() {
+            return Err(Error::internal("keys: the host sent no request id to make a user name of"));
+        }
+        let (wal, id) = (req.wal(), req.id.clone());
+        wal.write(&id, kind.as_str(), &made, SystemTime::now()).await?;
+        Ok(Self { wal, id, kind, made })
+    }
+
+    /// Announces something that is not made for one request.
+    ///
+    /// # Errors
+    /// As [`for_request`](Self::for_request).
+    pub(crate) async fn new(storage: &Storage, kind: Kind, made: Made) -> Result<Self> {
+        let wal = Wal::new(storage.clone());
+        let id = wal.put(kind.as_str(), &made).await?;
+        Ok(Self { wal, id, kind, made })
+    }
+
+    /// What is announced.
+    pub(crate) fn made(&self) -> &Made {
+        &self.made
+    }
+
+    /// It is the caller's now, under a lease that ends after `longest` at the latest. An entry that could not be
+    /// dated would have it removed during its lease; then it is removed at once.
+    ///
+    /// # Errors
+    /// The storage's.
+    pub(crate) async fn hand_over(&self, minio: &Client, longest: Duration) -> Result<()> {
+        let end = SystemTime::now() + longest;
+        if let Err(error) = self.wal.write(&self.id, self.kind.as_str(), &self.made, end).await {
+            self.undo(minio).await;
+            return Err(error);
+        }
+        let (wal, id) = (self.wal.clone(), self.id.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(NOTED).await;
+            if let Err(error) = wal.delete(&id).await {
+                tracing::debug!(%error, entry = id, "a log entry stays until its lease's longest end");
+            }
+        });
+        Ok(())
+    }
+
+    /// Takes the entry back, for it does not exist or is in use. Where that fails the entry may as well stay: removing
+    /// what does not exist is harmless.
+    pub(crate) async fn withdraw_or_leave(&self) {
+        if let Err(error) = self.wal.delete(&self.id).await {
+            tracing::warn!(%error, entry = self.id, "a log entry stays until the next rollback");
+        }
+    }
+
+    /// After a call that did not work. When it may have worked all the same, the entry stays: MinIO may
+    /// still be at it. Otherwise the entry is withdrawn, after the removal of what `exists` perhaps.
+    pub(crate) async fn failed(&self, minio: &Client, error: &minio_admin::Error, exists: bool) {
+        if failure::may_have_happened(error) {
+            return;
+        }
+        if exists {
+            self.undo(minio).await;
+        } else {
+            self.withdraw_or_leave().await;
+        }
+    }
+
+    /// Removes what was made and cannot be issued. When that fails, the entry stays and the host's
+    /// rollback does it later.
+    pub(crate) async fn undo(&self, minio: &Client) {
+        match self.made.remove(self.kind, minio).await {
+            Ok(()) => self.withdraw_or_leave().await,
+            Err(error) => tracing::warn!(%error, "it stays until the next rollback"),
+        }
+    }
+
+    /// As [`undo`](Self::undo), with the client yet to be made.
+    pub(crate) async fn remove_now_or_later(&self, engine: &Engine, storage: &Storage) {
+        match engine.client(storage, &self.made.cluster).await {
+            Ok(minio) => self.undo(&minio).await,
+            Err(error) => {
+                tracing::warn!(%error, user = self.made.access_key_id, "it stays until the next rollback")
+            }
+        }
+    }
+}
+
+/// Removes what an old log entry announces.
+pub(crate) async fn roll_back(engine: Arc<Engine>, context: Context, entry: WalEntry) -> Result<()> {
+    let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == entry.kind).ok_or_else(|| {
+        Error::internal(format!("log entry {} is of unknown kind {:?}", entry.id, entry.kind))
+    })?;
+    let made: Made = entry.decode()?;
+    let user = made.access_key_id.as_str();
+    if kind == Kind::Parent {
+        // Only the withdrawal is missing when it is in use.
+        let parent = Parent::load(&context.storage, &made.role).await?;
+        if parent.is_some_and(|parent| parent.user == user) {
+            return Ok(());
+        }
+    }
+    if Config::load(&context.storage, &made.cluster).await?.is_none() {
+        tracing::warn!(user, cluster = %made.cluster, "its config was deleted: an unfinished user may stay there");
+        return Ok(());
+    }
+    let minio = engine.client(&context.storage, &made.cluster).await?;
+    made.remove(kind, &minio).await.map_err(Error::internal)?;
+    tracing::info!(user, kind = kind.as_str(), "rolled back");
+    Ok(())
+}
