@@ -1,8 +1,7 @@
-//! What a run left on the machine: mounts, processes, directories, cgroups and MinIO users.
+//! What a run left on the machine: mounts, processes, directories and cgroups.
 
 use crate::guard;
 use boathouse_mounts::table;
-use minio_admin::Client;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::collections::BTreeSet;
@@ -58,17 +57,6 @@ impl Snapshot {
         }
         collect_cgroups(Path::new("/sys/fs/cgroup"), 0, &mut things);
         Ok(Self { things })
-    }
-
-    /// Adds the users a MinIO server has.
-    ///
-    /// # Errors
-    /// When it cannot be asked.
-    pub async fn with_users(mut self, minio: &Client) -> Result<Self, minio_admin::Error> {
-        for name in minio.list_users().await?.into_keys() {
-            self.things.insert(format!("MinIO user {name}"));
-        }
-        Ok(self)
     }
 
     /// Only what belongs to directories that this process made ([`guard::TempTree`]), and cgroups, which have no such

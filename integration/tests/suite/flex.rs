@@ -207,7 +207,7 @@ async fn a_mount_that_comes_too_late_is_taken_back(shared: &Shared, stack: &Stac
     // Where the daemon's user may execute it.
     let goofys = stack.tree().directory("flex-late-goofys")?.join("goofys");
     fs::copy(&shared.parts.goofys, &goofys)?;
-    let script = format!("/bin/sleep 3; exec '{}' \"$@\"", goofys.display());
+    let script = format!("/bin/sleep 8; exec '{}' \"$@\"", goofys.display());
     let late = fake_daemon(stack, "fake-late", &script)?;
     let token = stack.tree().directory("flex-late-token")?.join("token");
     fs::write(&token, stack.node_token(LIFE)?.expose_secret())?;
@@ -227,7 +227,7 @@ async fn a_mount_that_comes_too_late_is_taken_back(shared: &Shared, stack: &Stac
     // kubelet takes the pod for failed, and its directory away. Nobody will ever call unmount.
     fs::remove_dir(&target)?;
     let log = scene.node.log();
-    eventually("the late mount is noticed", Duration::from_secs(20), || {
+    eventually("the late mount is noticed", Duration::from_secs(60), || {
         fs::read_to_string(&log).is_ok_and(|log| log.contains("the target directory is gone"))
     })
     .await?;

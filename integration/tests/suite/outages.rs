@@ -55,7 +55,7 @@ async fn vault_down_at_rotation_then_back(shared: &Shared, stack: &mut Stack) ->
     let load = Load::on(&target);
     stack.bao_mut().stop();
     // Rotation is due after 24 to 30 of 40 seconds and cannot work.
-    let failed = || scene.log().contains("the mounts keep their present keys");
+    let failed = || scene.has_logged("the mounts keep their present keys");
     eventually("a rotation fails", Duration::from_secs(35), failed).await?;
     stack.bao_mut().restart().await?;
     let began = Instant::now();

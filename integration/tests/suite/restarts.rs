@@ -140,7 +140,7 @@ async fn no_two_daemons_share_a_user(shared: &Shared, stack: &Stack) -> anyhow::
     ensure!(daemons.len() == 1, "{daemons:?}");
     kill(Pid::from_raw(daemons[0]), Signal::SIGKILL)?;
     let began = Instant::now();
-    while !scene.log().contains("a mount is dead") {
+    while !scene.has_logged("a mount is dead") {
         ensure!(began.elapsed() < Duration::from_secs(20), "nobody noticed\n{}", scene.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -112,6 +112,11 @@ impl Scene {
         lines[lines.len().saturating_sub(30)..].join("\n")
     }
 
+    /// Whether the node plugin has logged this, ever.
+    pub(crate) fn has_logged(&self, words: &str) -> bool {
+        std::fs::read_to_string(self.node.log()).is_ok_and(|log| log.contains(words))
+    }
+
     /// Nothing may be left: no user, mount, daemon, keeper, note of a token, target.
     pub(crate) async fn finish(mut self, stack: &Stack) -> anyhow::Result<()> {
         self.wait_for_users(stack, 0).await?;

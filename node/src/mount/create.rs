@@ -168,16 +168,17 @@ async fn build(
     };
     tokio::pin!(read);
     tokio::select! {
-        probed = &mut probe => {
-            verdict(bucket, probed)?;
-            read.await
-        }
+        biased;
         answer = &mut read => {
             if answer.is_err() {
                 drop(needed);
                 verdict(bucket, probe.await)?;
             }
             answer
+        }
+        probed = &mut probe => {
+            verdict(bucket, probed)?;
+            read.await
         }
     }
 }
