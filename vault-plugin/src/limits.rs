@@ -61,7 +61,7 @@ pub(crate) fn line(field: &str, value: &str, most: usize) -> Result<()> {
 /// A text that may have line breaks and tabs.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`line()`].
 pub(crate) fn lines(field: &str, value: &str, most: usize) -> Result<()> {
     measure(field, value, most, |c| matches!(c, '\n' | '\r' | '\t'))
 }
@@ -69,7 +69,7 @@ pub(crate) fn lines(field: &str, value: &str, most: usize) -> Result<()> {
 /// A name that MinIO keeps in lists: not empty, without a comma, without outer spaces.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`line()`].
 pub(crate) fn name(field: &str, value: &str) -> Result<()> {
     line(field, value, NAME)?;
     if value.is_empty() || value != value.trim() || value.contains(',') {

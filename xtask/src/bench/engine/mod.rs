@@ -26,7 +26,7 @@ const CALLERS: u32 = 8;
 
 /// Time for a key, revocations per second, and memory of the secrets engine, against the bare MinIO calls
 ///
-/// Each round measures, in turn: a read of keys/<role> through OpenBao; the two MinIO admin calls that the engine
+/// Each round measures, in turn: a read of keys/ROLE through OpenBao; the two MinIO admin calls that the engine
 /// makes for it, without OpenBao and plugin; a revocation through OpenBao. Beside these, a read through the plugin
 /// that does not need MinIO, and one write to OpenBao's storage. Then keys are made by several callers until
 /// there are enough, memory is measured, and all are revoked. OpenBao keeps its storage in memory unless told
