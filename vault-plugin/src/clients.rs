@@ -7,7 +7,7 @@ use minio_admin::Client;
 
 use crate::{config, parents};
 
-/// Clients by the storage key they were made from: an admin's config or a role's parent.
+/// Clients by the storage key of an admin's config, or the user name of a parent in the parents' folder.
 #[derive(Debug, Default)]
 pub(crate) struct Clients {
     inner: Mutex<Inner>,
@@ -35,8 +35,8 @@ impl Clients {
         }
     }
 
-    /// Forgets what was made from this key. Of a config's key, the clients of parents as well: they
-    /// call the same server.
+    /// Forgets what was made from this key, and the clients of all parents: they call a config's server,
+    /// and are kept by their users, which a parent's key does not tell.
     pub(crate) fn forget(&self, key: &str) {
         let is_config = key == config::KEY || key.starts_with(config::FOLDER);
         if !is_config && !key.starts_with(parents::FOLDER) {
@@ -44,7 +44,7 @@ impl Clients {
         }
         let mut inner = self.inner();
         inner.generation += 1;
-        inner.by_key.retain(|other, _| other != key && !(is_config && other.starts_with(parents::FOLDER)));
+        inner.by_key.retain(|other, _| other != key && !other.starts_with(parents::FOLDER));
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

@@ -20,7 +20,49 @@ pub(crate) fn explained(error: &impl Display, passes: bool) -> Error {
     Error::internal(format!("{error} ({hint})"))
 }
 
-/// Whether MinIO may have done what was asked. No answer, or half of one, says nothing.
+/// Whether MinIO may have done what was asked. No answer, or half of one, says nothing; one of success
+/// that cannot be read says that it has.
 pub(crate) fn may_have_happened(error: &Minio) -> bool {
-    error.is_retryable() && !matches!(error, Minio::Unreachable { .. } | Minio::Resting { .. })
+    match error {
+        Minio::Unreachable { .. } | Minio::Resting { .. } => false,
+        Minio::Body { .. } => true,
+        Minio::Garbage { status, .. } if (200..300).contains(status) => true,
+        _ => error.is_retryable(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use minio_admin::body::BodyError;
+
+    use super::*;
+
+    #[test]
+    fn only_a_clear_no_means_that_nothing_happened() {
+        let operation = || "add user".to_owned();
+        let garbage = |status| Minio::Garbage { operation: operation(), status, reason: "cut".into() };
+        let refused = |status, code: &str| Minio::Refused {
+            operation: operation(),
+            status,
+            code: code.into(),
+            message: "no".into(),
+        };
+        let unreachable = Minio::Unreachable {
+            operation: operation(),
+            endpoint: "minio:9000".into(),
+            cause: "no route".into(),
+        };
+        for (error, expected) in [
+            (Minio::Body { operation: operation(), source: BodyError::NotAuthentic }, true),
+            (garbage(200), true),
+            (garbage(204), true),
+            (garbage(502), true),
+            (garbage(404), false),
+            (refused(500, "InternalError"), true),
+            (refused(403, "AccessDenied"), false),
+            (unreachable, false),
+        ] {
+            assert_eq!(may_have_happened(&error), expected, "{error}");
+        }
+    }
 }

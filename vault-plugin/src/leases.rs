@@ -5,7 +5,9 @@ use std::sync::Arc;
 use minio_admin::ServiceAccountChange;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use vault_plugin_sdk::{Error, Field, LeasedSecret, Request, Response, Result, Secret, SecretType, handler};
+use vault_plugin_sdk::{
+    Error, Field, LeasedSecret, Request, Response, Result, Secret, SecretType, Storage, handler,
+};
 
 use crate::made::{Kind, Made};
 use crate::roles::{CredentialType, Role};
@@ -87,14 +89,23 @@ impl Engine {
 
     async fn revoke(&self, req: &Request, kind: Kind) -> Result<Option<Response>> {
         let (_, made) = read(req)?;
-        let minio = self.client(&req.storage, &made.cluster).await?;
-        made.remove(kind, &minio).await.map_err(|error| error.explain())?;
+        if let Err(error) = self.remove(&req.storage, kind, &made).await {
+            made.announce_again(&req.wal(), kind).await;
+            return Err(error);
+        }
+        made.withdraw(&req.wal()).await;
         Ok(None)
+    }
+
+    async fn remove(&self, storage: &Storage, kind: Kind, made: &Made) -> Result<()> {
+        let minio = self.client(storage, &made.cluster).await?;
+        made.remove(kind, &minio).await.map_err(|error| error.explain())
     }
 
     async fn renew_user(self: Arc<Self>, req: Request) -> Result<Option<Response>> {
         let (lease, made) = read(&req)?;
         let role = role_of(&req, &made).await?;
+        made.withdraw(&req.wal()).await;
         Ok(Some(Response::renewed(lease, role.default_ttl, role.max_ttl)))
     }
 
@@ -112,6 +123,7 @@ impl Engine {
             .update_service_account(&made.access_key_id, &change)
             .await
             .map_err(|error| failure::explain(&error))?;
+        made.withdraw(&req.wal()).await;
         let mut response = Response::renewed(lease, granted.ttl, role.max_ttl);
         response.warnings.extend(granted.warnings);
         Ok(Some(response))

@@ -7,8 +7,8 @@
 //! | `secretAccessKey` | [`SECRET_KEY`] |
 //! | `region` | [`REGION`] |
 //! | `ca_certificate`, `client_certificate`, `client_key` | [`PEM`], line breaks allowed |
-//! | names of roles, static roles, clusters, MinIO policies, groups, password policies | [`NAME`] each |
-//! | `policy` and `groups` | [`LIST`] names |
+//! | names of roles, static roles, clusters, MinIO policies, groups, password policies; `credential_type` | [`NAME`] each |
+//! | `policy` and `groups` | [`LIST`] names; `policy` [`POLICIES`] characters in all |
 //! | `user_name_prefix` | [`PREFIX`], for service accounts [`SHORT_PREFIX`] |
 //! | `user_name_template` | [`TEMPLATE`] |
 //! | `policy_document` | what MinIO takes: [`POLICY`] for users, [`ACCOUNT_POLICY`] for service accounts, [`SESSION_POLICY`] for sts |
@@ -31,6 +31,8 @@ pub const PEM: usize = 65_536;
 pub const NAME: usize = 128;
 /// Names in one list.
 pub const LIST: usize = 32;
+/// A list of names in one text, with its commas and spaces.
+pub const POLICIES: usize = LIST * (NAME + 2);
 /// Leaves room for a request id and the rest of a template.
 pub const PREFIX: usize = 64;
 /// A service account's access key has 20 characters; 12 remain for what makes it unique.

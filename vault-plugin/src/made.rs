@@ -3,10 +3,11 @@
 //! An entry in the write-ahead log announces each thing before it is made, so that a plugin or host that
 //! dies half-way leaves nothing behind for longer than the log's minimum age. Nobody tells an engine that
 //! the host has noted a lease. So an entry outlives the answer by [`NOTED`], dated to the lease's longest end:
-//! a key whose lease was lost with plugin or host ends then, and not never.
+//! a key whose lease was lost with plugin or host ends then, and not never. The lease knows its entry: a
+//! renewal or revocation deletes it, and a revocation that failed dates it now.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use minio_admin::{Client, Removal};
 use serde::{Deserialize, Serialize};
@@ -55,6 +56,9 @@ pub(crate) struct Made {
     /// The role.
     #[serde(default)]
     pub(crate) role: String,
+    /// Id of the log entry that announces it; empty for what is not announced, and in old leases.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) log_entry: String,
 }
 
 /// Why something could not be removed.
@@ -94,6 +98,27 @@ impl Made {
         }
         Ok(())
     }
+
+    /// Takes its log entry back: the host has its lease, or it is gone. An entry that stays does no harm:
+    /// it is dated to the lease's longest end.
+    pub(crate) async fn withdraw(&self, wal: &Wal) {
+        if self.log_entry.is_empty() {
+            return;
+        }
+        if let Err(error) = wal.delete(&self.log_entry).await {
+            tracing::debug!(%error, entry = self.log_entry, "a log entry stays until its lease's longest end");
+        }
+    }
+
+    /// Its revocation failed. A host may ask only once; by an entry dated now, the rollback goes on with it.
+    pub(crate) async fn announce_again(&self, wal: &Wal, kind: Kind) {
+        if self.log_entry.is_empty() {
+            return;
+        }
+        if let Err(error) = wal.write(&self.log_entry, kind.as_str(), self, SystemTime::now()).await {
+            tracing::warn!(%error, entry = self.log_entry, "a failed revocation is not in the log");
+        }
+    }
 }
 
 /// An entry in the write-ahead log.
@@ -113,11 +138,12 @@ impl Announced {
     ///
     /// # Errors
     /// The storage's, verbatim: hosts recognise read-only storage by it.
-    pub(crate) async fn for_request(req: &Request, kind: Kind, made: Made) -> Result<Self> {
+    pub(crate) async fn for_request(req: &Request, kind: Kind, mut made: Made) -> Result<Self> {
         if req.id.is_empty() {
             return Err(Error::internal("keys: the host sent no request id to make a user name of"));
         }
         let (wal, id) = (req.wal(), req.id.clone());
+        made.log_entry.clone_from(&id);
         wal.write(&id, kind.as_str(), &made, SystemTime::now()).await?;
         Ok(Self { wal, id, kind, made })
     }
@@ -143,7 +169,7 @@ impl Announced {
     /// # Errors
     /// The storage's.
     pub(crate) async fn hand_over(&self, minio: &Client, longest: Duration) -> Result<()> {
-        let end = SystemTime::now() + longest;
+        let end = to_the_second(SystemTime::now() + longest);
         if let Err(error) = self.wal.write(&self.id, self.kind.as_str(), &self.made, end).await {
             self.undo(minio).await;
             return Err(error);
@@ -151,7 +177,7 @@ impl Announced {
         let (wal, id) = (self.wal.clone(), self.id.clone());
         tokio::spawn(async move {
             tokio::time::sleep(NOTED).await;
-            if let Err(error) = wal.delete(&id).await {
+            if let Err(error) = noted(&wal, &id, end).await {
                 tracing::debug!(%error, entry = id, "a log entry stays until its lease's longest end");
             }
         });
@@ -199,6 +225,21 @@ impl Announced {
     }
 }
 
+/// The host has noted the lease: its entry goes, unless a failed revocation has dated it anew. Such a date
+/// is never ahead, while the lease's end can be past by now.
+async fn noted(wal: &Wal, id: &str, end: SystemTime) -> Result<()> {
+    let entry = wal.get(id).await?;
+    if entry.is_some_and(|entry| entry.created_at == end && end > SystemTime::now()) {
+        wal.delete(id).await?;
+    }
+    Ok(())
+}
+
+/// As precise as the log's dates are.
+fn to_the_second(time: SystemTime) -> SystemTime {
+    time.duration_since(UNIX_EPOCH).map_or(time, |age| UNIX_EPOCH + Duration::from_secs(age.as_secs()))
+}
+
 /// Removes what an old log entry announces.
 pub(crate) async fn roll_back(engine: Arc<Engine>, context: Context, entry: WalEntry) -> Result<()> {
     let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == entry.kind).ok_or_else(|| {
@@ -221,4 +262,34 @@ pub(crate) async fn roll_back(engine: Arc<Engine>, context: Context, entry: WalE
     made.remove(kind, &minio).await.map_err(Error::internal)?;
     tracing::info!(user, kind = kind.as_str(), "rolled back");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
+    use vault_plugin_sdk::testing::Mount;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_noted_entry_goes_unless_it_was_dated_anew() {
+        let wal = Wal::new(Mount::new(crate::backend()).storage);
+        let (now, end) = (SystemTime::now(), to_the_second(SystemTime::now() + Duration::from_hours(1)));
+        for (dated, end, stays) in [(end, end, false), (now, end, true), (now, to_the_second(now), true)] {
+            wal.write("id", "user", &"", dated).await.unwrap();
+            noted(&wal, "id", end).await.unwrap();
+            assert_eq!(wal.get("id").await.unwrap().is_some(), stays, "{dated:?} {end:?}");
+        }
+        noted(&wal, "none", end).await.unwrap();
+    }
+
+    #[test]
+    fn a_lease_without_a_log_entry_is_read_and_written_as_it_is() {
+        let made: Made = serde_json::from_str(r#"{"accessKeyId":"a","role":"r"}"#).unwrap();
+        assert_eq!(made.log_entry, "");
+        assert_eq!(serde_json::to_string(&made).unwrap(), r#"{"accessKeyId":"a","role":"r"}"#);
+        let made = Made { log_entry: "id".into(), ..made };
+        assert!(serde_json::to_string(&made).unwrap().contains(r#""logEntry":"id""#));
+    }
 }

@@ -42,9 +42,9 @@ impl Parent {
         Ok(storage.get(&key(role)).await?)
     }
 
-    /// Whether it has the rights the role has now.
+    /// Whether it has the rights the role has now, and where the role has them.
     fn has_rights_of(&self, role: &Role) -> bool {
-        self.policy == role.policy && self.groups == role.groups
+        self.policy == role.policy && self.groups == role.groups && self.cluster == role.cluster
     }
 
     /// Makes the user at MinIO, or gives it its secret and rights anew.
@@ -66,10 +66,30 @@ impl Parent {
         }
         Ok(())
     }
+
+    /// Stores that it has the role's rights.
+    async fn keep_rights(mut self, storage: &Storage, name: &str, role: &Role) -> Result<Self> {
+        (self.policy, self.groups) = (role.policy.clone(), role.groups.clone());
+        storage.put(&key(name), &self).await?;
+        Ok(self)
+    }
 }
 
 fn key(role: &str) -> String {
     format!("{FOLDER}{role}")
+}
+
+fn deleted_meanwhile() -> Error {
+    Error::internal("the role was deleted meanwhile")
+}
+
+/// The role as it is under the lock. The caller's client is of the cluster the role had before.
+async fn role_now(storage: &Storage, name: &str, before: &Role) -> Result<Role> {
+    let role = Role::load(storage, name).await?.ok_or_else(deleted_meanwhile)?;
+    if role.cluster != before.cluster {
+        return Err(Error::internal("the role was moved to another cluster meanwhile: ask again"));
+    }
+    Ok(role)
 }
 
 impl Engine {
@@ -88,16 +108,16 @@ impl Engine {
             return Ok(parent);
         }
         let _parents = self.parents.lock().await;
-        if Role::load(storage, name).await?.is_none() {
-            return Err(Error::internal("the role was deleted meanwhile"));
-        }
+        let role = &role_now(storage, name, role).await?;
         match Parent::load(storage, name).await? {
             Some(parent) if parent.has_rights_of(role) => Ok(parent),
-            Some(mut parent) => {
+            Some(parent) if parent.cluster != role.cluster => Err(Error::internal(format!(
+                "the role has keys on {}: delete it, which ends them, and write it anew",
+                parent.cluster
+            ))),
+            Some(parent) => {
                 parent.give_rights(minio, role).await.map_err(Error::internal)?;
-                (parent.policy, parent.groups) = (role.policy.clone(), role.groups.clone());
-                storage.put(&key(name), &parent).await?;
-                Ok(parent)
+                parent.keep_rights(storage, name, role).await
             }
             None => self.new_parent(storage, name, role, minio).await,
         }
@@ -126,30 +146,41 @@ impl Engine {
         Ok(parent)
     }
 
-    /// Makes the parent again that somebody removed or changed at MinIO.
+    /// Makes the parent again that somebody removed or changed at MinIO. Not one that went with its role:
+    /// nobody would remove it any more.
     ///
     /// # Errors
-    /// HTTP 500 when MinIO does not do it.
-    pub(crate) async fn mend_parent(&self, parent: &Parent, role: &Role, minio: &Client) -> Result<()> {
-        let _parents = self.parents.lock().await;
-        tracing::warn!(
-            user = parent.user,
-            "the parent of a role is not at MinIO as it should be; making it again"
-        );
-        parent.make(minio, role).await.map_err(|error| failure::explain(&error))
-    }
-
-    /// A client that calls as the parent.
-    ///
-    /// # Errors
-    /// The storage's; HTTP 500 when there is no usable config.
-    pub(crate) async fn client_of_parent(
+    /// The storage's; HTTP 500 when the parent is no longer the role's, or MinIO does not do it.
+    pub(crate) async fn mend_parent(
         &self,
         storage: &Storage,
         name: &str,
         parent: &Parent,
-    ) -> Result<Client> {
-        let key = key(name);
+        role: &Role,
+        minio: &Client,
+    ) -> Result<()> {
+        let _parents = self.parents.lock().await;
+        let role = role_now(storage, name, role).await?;
+        let stored = Parent::load(storage, name).await?.filter(|stored| stored.user == parent.user);
+        let parent = stored.ok_or_else(deleted_meanwhile)?;
+        tracing::warn!(
+            user = parent.user,
+            "the parent of a role is not at MinIO as it should be; making it again"
+        );
+        parent.make(minio, &role).await.map_err(|error| failure::explain(&error))?;
+        if !parent.has_rights_of(&role) {
+            parent.keep_rights(storage, name, &role).await?;
+        }
+        Ok(())
+    }
+
+    /// A client that calls as the parent. It is kept under the user's name, for a role can be given
+    /// another parent.
+    ///
+    /// # Errors
+    /// The storage's; HTTP 500 when there is no usable config.
+    pub(crate) async fn client_of_parent(&self, storage: &Storage, parent: &Parent) -> Result<Client> {
+        let key = format!("{FOLDER}{}", parent.user);
         let generation = match self.clients.get(&key) {
             Ok(client) => return Ok(client),
             Err(generation) => generation,
@@ -181,6 +212,97 @@ impl Parent {
             cluster: self.cluster.clone(),
             policy_name: None,
             role: role.to_owned(),
+            log_entry: String::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
+    use vault_plugin_sdk::testing::Mount;
+
+    use super::*;
+
+    fn parent(user: &str) -> Parent {
+        Parent {
+            user: user.into(),
+            secret: "secret-of-parent".into(),
+            cluster: Cluster::default(),
+            policy: "readwrite".into(),
+            groups: Vec::new(),
+        }
+    }
+
+    /// A MinIO that would be found out of reach, were it called.
+    fn nobody() -> Config {
+        Config {
+            endpoint: "127.0.0.1:1".into(),
+            access_key_id: "root".into(),
+            secret_access_key: "rootroot123".into(),
+            ..Config::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn only_the_parent_the_role_has_now_is_mended() {
+        let (engine, storage) = (Engine::default(), Mount::new(crate::backend()).storage);
+        let minio = nobody().connect().unwrap();
+        let role = Role { policy: "readwrite".into(), ..Role::default() };
+        let mend = async || {
+            let outcome = engine.mend_parent(&storage, "a", &parent("old"), &role, &minio).await;
+            outcome.unwrap_err().to_string()
+        };
+        let deleted = "the role was deleted meanwhile";
+        storage.put(&key("a"), &parent("old")).await.unwrap();
+        assert!(mend().await.contains(deleted), "no role");
+        storage.put("roles/a", &role).await.unwrap();
+        assert!(mend().await.contains("cannot reach MinIO"));
+        storage.put(&key("a"), &parent("new")).await.unwrap();
+        assert!(mend().await.contains(deleted), "the role is another");
+        storage.delete(&key("a")).await.unwrap();
+        assert!(mend().await.contains(deleted), "no parent");
+        let moved = Role { cluster: Cluster::named("east"), ..role.clone() };
+        storage.put("roles/a", &moved).await.unwrap();
+        assert!(mend().await.contains("another cluster"));
+    }
+
+    #[tokio::test]
+    async fn a_parent_elsewhere_gets_no_rights_here() {
+        let (engine, storage) = (Engine::default(), Mount::new(crate::backend()).storage);
+        let minio = nobody().connect().unwrap();
+        let role = Role { policy: "readwrite".into(), cluster: Cluster::named("east"), ..Role::default() };
+        assert!(!parent("a").has_rights_of(&role));
+        storage.put("roles/a", &role).await.unwrap();
+        storage.put(&key("a"), &parent("a")).await.unwrap();
+        let error = engine.parent(&storage, "a", &role, &minio).await.unwrap_err().to_string();
+        assert!(error.contains("the default cluster") && error.contains("delete it"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_parent_gets_the_rights_of_the_stored_role() {
+        let (engine, storage) = (Engine::default(), Mount::new(crate::backend()).storage);
+        let minio = nobody().connect().unwrap();
+        let before = Role { policy: "consoleAdmin".into(), ..Role::default() };
+        storage.put("roles/a", &Role { policy: "readwrite".into(), ..Role::default() }).await.unwrap();
+        storage.put(&key("a"), &parent("a")).await.unwrap();
+        let found = engine.parent(&storage, "a", &before, &minio).await.unwrap();
+        assert_eq!(
+            (found.user.as_str(), found.policy.as_str()),
+            ("a", "readwrite"),
+            "nothing is asked of MinIO"
+        );
+    }
+
+    #[tokio::test]
+    async fn each_parent_has_a_client_of_its_own() {
+        let (engine, storage) = (Engine::default(), Mount::new(crate::backend()).storage);
+        storage.put("config", &nobody()).await.unwrap();
+        engine.client_of_parent(&storage, &parent("old")).await.unwrap();
+        assert!(engine.clients.get("parents/old").is_ok());
+        assert!(engine.clients.get("parents/new").is_err());
+        engine.invalidate("parents/a");
+        assert!(engine.clients.get("parents/old").is_err());
     }
 }

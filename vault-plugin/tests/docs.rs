@@ -134,6 +134,7 @@ fn every_limit_is_there() {
         ("PEM", limits::PEM),
         ("NAME", limits::NAME),
         ("LIST", limits::LIST),
+        ("POLICIES", limits::POLICIES),
         ("PREFIX", limits::PREFIX),
         ("SHORT_PREFIX", limits::SHORT_PREFIX),
         ("TEMPLATE", limits::TEMPLATE),

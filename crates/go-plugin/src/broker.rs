@@ -34,6 +34,8 @@ use crate::tls::{SERVER_NAME, TlsMode};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Pause before knocking again at a service the host has not put up yet.
 const KNOCK_AGAIN: Duration = Duration::from_millis(50);
+/// How long a call to the host may take. An engine holds locks while it waits for its storage.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A service of the host cannot be reached.
 #[derive(Debug, thiserror::Error)]
@@ -145,6 +147,7 @@ impl Broker {
         });
         // The scheme is plain because TLS, if any, is below what tonic sees.
         Endpoint::from_static("http://localhost")
+            .timeout(CALL_TIMEOUT)
             .connect_with_connector(connector)
             .await
             .map_err(|error| BrokerError::Connect { service_id, source: io::Error::other(error) })
@@ -280,6 +283,9 @@ impl grpc_broker_server::GrpcBroker for Broker {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+    use csi_proto::plugin::pb::StorageGetArgs;
+    use csi_proto::plugin::pb::storage_client::StorageClient;
+
     use super::*;
 
     fn broker() -> Broker {
@@ -334,6 +340,21 @@ mod tests {
         broker.arrived(info(2, "/nonexistent/socket"));
         let error = broker.dial(2).await.unwrap_err();
         assert!(error.to_string().starts_with("brokered service 2: "), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_host_that_hangs_is_not_waited_for_for_ever() {
+        // The kernel accepts, and nobody answers; time, being paused, jumps to the deadline.
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("silent");
+        let _silent = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let broker = broker();
+        broker.arrived(info(4, path.to_str().unwrap()));
+        let mut storage = StorageClient::new(broker.dial(4).await.unwrap());
+        let start = Instant::now();
+        let status = storage.get(StorageGetArgs { key: "k".to_owned() }).await.unwrap_err();
+        assert!(status.message().contains("imeout"), "{status}");
+        assert!(start.elapsed() <= CALL_TIMEOUT + Duration::from_secs(1), "{:?}", start.elapsed());
     }
 
     #[tokio::test(start_paused = true)]

@@ -51,15 +51,27 @@ impl Guard {
     /// Lets a call through, or says how long none will be.
     pub(crate) fn admit(&self, now: Instant) -> Result<Pass<'_>, Duration> {
         let mut state = self.state();
-        match *state {
-            State::Closed(_) => Ok(Pass { guard: self, is_probe: false }),
-            State::Open { until } if until <= now => {
-                *state = State::Probing;
-                Ok(Pass { guard: self, is_probe: true })
-            }
-            State::Open { until } => Err(until - now),
+        if let Some(for_another) = self.rest_in(*state, now) {
+            return Err(for_another);
+        }
+        let is_probe = matches!(*state, State::Open { .. });
+        if is_probe {
+            *state = State::Probing;
+        }
+        Ok(Pass { guard: self, is_probe })
+    }
+
+    /// How long no call will be let through, if one that came now would not be.
+    pub(crate) fn rest(&self, now: Instant) -> Option<Duration> {
+        self.rest_in(*self.state(), now)
+    }
+
+    fn rest_in(&self, state: State, now: Instant) -> Option<Duration> {
+        match state {
+            State::Closed(_) => None,
+            State::Open { until } => (until > now).then(|| until - now),
             // It may take as long as a call's limit; one more pause is a guess, and an honest one.
-            State::Probing => Err(self.policy.pause),
+            State::Probing => Some(self.policy.pause),
         }
     }
 

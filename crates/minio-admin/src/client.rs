@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use secrecy::ExposeSecret;
@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::body::{self, Algorithm, BodyError};
 use crate::breaker::Guard;
-use crate::{BodyEncryption, Builder, Code, Credentials, Endpoint, Error, transport};
+use crate::{BodyEncryption, Builder, Code, Credentials, Endpoint, Error, reply, transport};
 
 /// One derivation of 64 MiB at a time in this process.
 static HEAVY: Semaphore = Semaphore::const_new(1);
@@ -124,18 +124,20 @@ impl Client {
 
     /// Makes a call whose body, if any, goes as it is; gives the answer's body.
     pub(crate) async fn call(&self, call: Call<'_>, body: Vec<u8>) -> Result<Zeroizing<Vec<u8>>, Error> {
-        let deadline = self.deadline();
-        self.guarded(&call.operation, deadline, self.deliver(&call, &body, deadline)).await
+        self.exchange(&call, &body, self.deadline()).await
+    }
+
+    /// As [`Client::call`], for a call whose success says nothing.
+    pub(crate) async fn call_empty(&self, call: Call<'_>, body: Vec<u8>) -> Result<(), Error> {
+        let operation = call.operation.clone();
+        reply::empty(&self.call(call, body).await?, &operation)
     }
 
     /// Makes a call without a body, and opens the sealed answer.
     pub(crate) async fn call_for_sealed(&self, call: Call<'_>) -> Result<Zeroizing<Vec<u8>>, Error> {
         let deadline = self.deadline();
-        self.guarded(&call.operation, deadline, async {
-            let answer = self.deliver(&call, &[], deadline).await?;
-            self.open(&call.operation, answer).await
-        })
-        .await
+        let answer = self.exchange(&call, &[], deadline).await?;
+        self.open(&call.operation, answer, deadline).await
     }
 
     /// Makes a call whose body is sealed.
@@ -146,23 +148,30 @@ impl Client {
     ) -> Result<Zeroizing<Vec<u8>>, Error> {
         let body = Arc::new(body);
         let deadline = self.deadline();
-        self.guarded(&call.operation, deadline, async {
-            let algorithm = self.algorithm();
-            let sealed = self.seal(&call.operation, algorithm, Arc::clone(&body)).await?;
-            let first = self.deliver(&call, &sealed, deadline).await;
-            let undecided = self.inner.settings.encryption == BodyEncryption::Auto && !algorithm.is_heavy();
-            match first {
-                Err(error) if undecided && error.code() == Some(&Code::ConfigBadJson) => {
-                    let sealed =
-                        self.seal(&call.operation, Algorithm::Argon2idAesGcm, Arc::clone(&body)).await?;
-                    let answer = self.deliver(&call, &sealed, deadline).await?;
-                    self.inner.argon2.store(true, Ordering::Relaxed);
-                    Ok(answer)
-                }
-                first => first,
+        self.check_rest(&call.operation)?;
+        let algorithm = self.algorithm();
+        let sealed = self.seal(&call.operation, algorithm, Arc::clone(&body), deadline).await?;
+        let first = self.exchange(&call, &sealed, deadline).await;
+        let undecided = self.inner.settings.encryption == BodyEncryption::Auto && !algorithm.is_heavy();
+        match first {
+            Err(error) if undecided && error.code() == Some(&Code::ConfigBadJson) => {
+                let sealed = self.seal(&call.operation, Algorithm::Argon2idAesGcm, body, deadline).await?;
+                let answer = self.exchange(&call, &sealed, deadline).await?;
+                self.inner.argon2.store(true, Ordering::Relaxed);
+                Ok(answer)
             }
-        })
-        .await
+            first => first,
+        }
+    }
+
+    /// As [`Client::call_sealed`], for a call whose success says nothing.
+    pub(crate) async fn call_sealed_empty(
+        &self,
+        call: Call<'_>,
+        body: Zeroizing<Vec<u8>>,
+    ) -> Result<(), Error> {
+        let operation = call.operation.clone();
+        reply::empty(&self.call_sealed(call, body).await?, &operation)
     }
 
     /// When a call that begins now has to have ended.
@@ -170,24 +179,29 @@ impl Client {
         Instant::now() + self.inner.settings.timeout
     }
 
-    /// Runs a call within its limit, if the breaker lets it through.
-    async fn guarded<T>(
+    /// Sends a call and reads its answer within its limit, if the breaker lets it through. Key derivations stay
+    /// outside: that this machine is busy says nothing about the server.
+    async fn exchange(
         &self,
-        operation: &str,
+        call: &Call<'_>,
+        body: &[u8],
         deadline: Instant,
-        work: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Error> {
+    ) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let operation = &call.operation;
+        if Instant::now() >= deadline {
+            return Err(self.busy(operation));
+        }
         let pass = match &self.inner.breaker {
             None => None,
-            Some(guard) => Some(guard.admit(Instant::now()).map_err(|for_another| Error::Resting {
-                operation: operation.to_owned(),
-                endpoint: self.endpoint().to_string(),
-                for_another,
-            })?),
+            Some(guard) => {
+                let pass = guard.admit(Instant::now());
+                Some(pass.map_err(|for_another| self.resting(operation, for_another))?)
+            }
         };
+        let work = self.deliver(call, body, deadline);
         let outcome = tokio::time::timeout_at(deadline.into(), work).await.unwrap_or_else(|_| {
             Err(Error::Timeout {
-                operation: operation.to_owned(),
+                operation: operation.clone(),
                 endpoint: self.endpoint().to_string(),
                 after: self.inner.settings.timeout,
             })
@@ -198,13 +212,44 @@ impl Client {
         outcome
     }
 
-    async fn open(&self, operation: &str, sealed: Zeroizing<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>, Error> {
-        let failed = |source| Error::Body { operation: operation.to_owned(), source };
-        let algorithm = body::algorithm_of(&sealed).map_err(failed)?;
+    /// Fails when the breaker would let nothing through: before a key is derived for nothing.
+    fn check_rest(&self, operation: &str) -> Result<(), Error> {
+        match self.inner.breaker.as_ref().and_then(|guard| guard.rest(Instant::now())) {
+            Some(for_another) => Err(self.resting(operation, for_another)),
+            None => Ok(()),
+        }
+    }
+
+    fn resting(&self, operation: &str, for_another: Duration) -> Error {
+        Error::Resting { operation: operation.to_owned(), endpoint: self.endpoint().to_string(), for_another }
+    }
+
+    fn busy(&self, operation: &str) -> Error {
+        Error::Busy { operation: operation.to_owned(), after: self.inner.settings.timeout }
+    }
+
+    async fn open(
+        &self,
+        operation: &str,
+        sealed: Zeroizing<Vec<u8>>,
+        deadline: Instant,
+    ) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let algorithm = body::algorithm_of(&sealed)
+            .map_err(|source| Error::Body { operation: operation.to_owned(), source })?;
         let password = self.inner.settings.credentials.secret_key.clone();
-        derive(algorithm, move || body::open(password.expose_secret().as_bytes(), &sealed))
-            .await
-            .map_err(failed)
+        let work = derive(algorithm, move || body::open(password.expose_secret().as_bytes(), &sealed));
+        self.in_time(operation, deadline, work).await
+    }
+
+    /// Waits for a key derivation as long as its call may take.
+    async fn in_time<T>(
+        &self,
+        operation: &str,
+        deadline: Instant,
+        work: impl Future<Output = Result<T, BodyError>>,
+    ) -> Result<T, Error> {
+        let done = tokio::time::timeout_at(deadline.into(), work).await.map_err(|_| self.busy(operation))?;
+        done.map_err(|source| Error::Body { operation: operation.to_owned(), source })
     }
 
     fn algorithm(&self) -> Algorithm {
@@ -220,11 +265,12 @@ impl Client {
         operation: &str,
         algorithm: Algorithm,
         text: Arc<Zeroizing<Vec<u8>>>,
+        deadline: Instant,
     ) -> Result<Vec<u8>, Error> {
         let password = self.inner.settings.credentials.secret_key.clone();
-        derive(algorithm, move || body::seal(password.expose_secret().as_bytes(), algorithm, &text))
-            .await
-            .map_err(|source| Error::Body { operation: operation.to_owned(), source })
+        let work =
+            derive(algorithm, move || body::seal(password.expose_secret().as_bytes(), algorithm, &text));
+        self.in_time(operation, deadline, work).await
     }
 }
 
@@ -246,4 +292,38 @@ async fn derive<T: Send + 'static>(
         work()
     });
     task.await.unwrap_or_else(|error| Err(stopped(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+    use super::*;
+    use crate::Breaker;
+
+    #[tokio::test]
+    async fn waiting_for_a_key_derivation_is_no_lost_call() {
+        // Bound and not listening: nobody else gets the port, and connections are refused.
+        let vacant = tokio::net::TcpSocket::new_v4().unwrap();
+        vacant.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let endpoint = Endpoint::new(&vacant.local_addr().unwrap().to_string(), false).unwrap();
+        let client = Client::builder(endpoint, Credentials::new("admin", "an-admins-secret"))
+            .timeout(Duration::from_millis(100))
+            .body_encryption(BodyEncryption::Always(Algorithm::Argon2idAesGcm))
+            .breaker(Breaker { failures: 1, pause: Duration::from_secs(3600) })
+            .build()
+            .unwrap();
+        let others = HEAVY.acquire().await.unwrap();
+        for _ in 0..2 {
+            let error = client.add_user("someone", &"a-users-secret".into()).await.unwrap_err();
+            assert!(matches!(error, Error::Busy { .. }) && error.is_retryable(), "{error:?}");
+        }
+        let late = client.exchange(&Call::new("late", Method::GET, "x", &[]), &[], Instant::now()).await;
+        assert!(matches!(late, Err(Error::Busy { .. })), "{late:?}");
+
+        let lost = client.user_info("someone").await.unwrap_err();
+        assert!(matches!(lost, Error::Unreachable { .. } | Error::Timeout { .. }), "{lost:?}");
+        let error = client.add_user("someone", &"a-users-secret".into()).await.unwrap_err();
+        assert!(matches!(error, Error::Resting { .. }), "no key is derived for nothing: {error:?}");
+        drop(others);
+    }
 }

@@ -63,6 +63,18 @@ pub enum Error {
         /// Until the next call is let through; less when the server is found to be back.
         for_another: Duration,
     },
+    /// The keys to seal a request or to open an answer with were not derived in time: this process derives too many
+    /// at once. It says nothing about MinIO; a call with a sealed request was not made.
+    #[error(
+        "{operation}: no key derived within {} s, too many other calls are waiting for theirs; make fewer at a time",
+        after.as_secs_f32()
+    )]
+    Busy {
+        /// The call and its subject.
+        operation: String,
+        /// The limit that was passed.
+        after: Duration,
+    },
     /// A policy document given by the caller is not JSON. Nothing was sent.
     #[error("{operation}: the policy document is not JSON: line {line} column {column}")]
     Document {
@@ -137,9 +149,11 @@ impl Error {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Timeout { .. } | Self::Broken { .. } | Self::Resting { .. } => {
-                true
-            }
+            Self::Unreachable { .. }
+            | Self::Timeout { .. }
+            | Self::Broken { .. }
+            | Self::Resting { .. }
+            | Self::Busy { .. } => true,
             Self::Refused { status, code, .. } => code.is_temporary() || is_temporary(*status),
             Self::Garbage { status, .. } => is_temporary(*status),
             Self::Endpoint { .. }

@@ -60,6 +60,6 @@ impl Client {
         let change = Membership { group, members, group_status: UserStatus::Enabled, is_remove };
         let body =
             serde_json::to_vec(&change).map_err(|error| Error::Setup(format!("{operation}: {error}")))?;
-        self.call(Call::new(operation, Method::PUT, "update-group-members", &[]), body).await.map(drop)
+        self.call_empty(Call::new(operation, Method::PUT, "update-group-members", &[]), body).await
     }
 }

@@ -16,7 +16,7 @@ impl Client {
         let query = [("name", name)];
         let call = Call::new(format!("add policy {name}"), Method::PUT, "add-canned-policy", &query);
         let document = parsed(document, &call.operation)?;
-        self.call(call, document.get().into()).await.map(drop)
+        self.call_empty(call, document.get().into()).await
     }
 
     /// Deletes a canned policy. Needs `admin:DeletePolicy`. The servers this was tested with answer
@@ -27,8 +27,8 @@ impl Client {
     pub async fn remove_policy(&self, name: &str) -> Result<Removal, Error> {
         let query = [("name", name)];
         let call = Call::new(format!("remove policy {name}"), Method::DELETE, "remove-canned-policy", &query);
-        match self.call(call, Vec::new()).await {
-            Ok(_) => Ok(Removal::Removed),
+        match self.call_empty(call, Vec::new()).await {
+            Ok(()) => Ok(Removal::Removed),
             Err(error) if error.code() == Some(&Code::NoSuchPolicy) => Ok(Removal::Absent),
             Err(error) => Err(error),
         }

@@ -85,6 +85,19 @@ pub(crate) fn element<'a>(xml: &'a str, name: &str) -> Option<&'a str> {
     rest.split_once(&format!("</{name}>")).map(|(content, _)| content)
 }
 
+/// Whether an answer says nothing, as MinIO's does when all there is to tell is that it is done. A proxy's page
+/// comes with status 200, too.
+pub(crate) fn empty(body: &[u8], operation: &str) -> Result<(), Error> {
+    match body.trim_ascii().len() {
+        0 => Ok(()),
+        length => Err(Error::Garbage {
+            operation: operation.to_owned(),
+            status: 200,
+            reason: format!("{length} bytes where MinIO says nothing"),
+        }),
+    }
+}
+
 /// Parses a JSON answer.
 pub(crate) fn json<'a, T: Deserialize<'a>>(body: &'a [u8], operation: &str) -> Result<T, Error> {
     serde_json::from_slice(body).map_err(|error| Error::Garbage {

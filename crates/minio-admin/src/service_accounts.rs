@@ -165,7 +165,7 @@ impl Client {
         let body = json(&request, &operation)?;
         let query = [("accessKey", access_key)];
         let call = Call::new(operation, Method::POST, "update-service-account", &query);
-        self.call_sealed(call, body).await.map(drop)
+        self.call_sealed_empty(call, body).await
     }
 
     /// Deletes a service account. Needs `admin:RemoveServiceAccount`, unless it is the calling user's, and
@@ -186,8 +186,8 @@ impl Client {
         let query = [("accessKey", access_key)];
         let operation = format!("remove service account {access_key}");
         let call = Call::new(operation, Method::DELETE, "delete-service-account", &query);
-        match self.call(call, Vec::new()).await {
-            Ok(_) => Ok(Removal::Removed),
+        match self.call_empty(call, Vec::new()).await {
+            Ok(()) => Ok(Removal::Removed),
             Err(error) if is_absence(&error) => Ok(Removal::Absent),
             Err(error) => Err(error),
         }

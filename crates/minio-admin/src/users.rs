@@ -72,7 +72,7 @@ impl Client {
             serde_json::to_vec(&user).map_err(|error| Error::Setup(format!("{operation}: {error}")))?;
         let query = [("accessKey", name)];
         let call = Call::new(operation, Method::PUT, "add-user", &query);
-        self.call_sealed(call, Zeroizing::new(body)).await.map(drop)
+        self.call_sealed_empty(call, Zeroizing::new(body)).await
     }
 
     /// Deletes a user with its service accounts, temporary keys and policy attachments. Needs
@@ -95,8 +95,8 @@ impl Client {
     async fn remove_user_once(&self, name: &str) -> Result<Removal, Error> {
         let query = [("accessKey", name)];
         let call = Call::new(format!("remove user {name}"), Method::DELETE, "remove-user", &query);
-        match self.call(call, Vec::new()).await {
-            Ok(_) => Ok(Removal::Removed),
+        match self.call_empty(call, Vec::new()).await {
+            Ok(()) => Ok(Removal::Removed),
             Err(error) if error.code() == Some(&Code::NoSuchUser) => Ok(Removal::Absent),
             Err(error) => Err(error),
         }
@@ -133,7 +133,7 @@ impl Client {
         let operation = format!("set policy {policies} on {kind} {name}");
         let query = [("policyName", policies.as_str()), ("userOrGroup", name), ("isGroup", is_group)];
         let call = Call::new(operation, Method::PUT, "set-user-or-group-policy", &query);
-        self.call(call, Vec::new()).await.map(drop)
+        self.call_empty(call, Vec::new()).await
     }
 
     /// Lets a user log in, or not; what it has stays. A disabled user's service accounts and temporary keys
@@ -145,7 +145,7 @@ impl Client {
         let query = [("accessKey", user), ("status", status.as_str())];
         let operation = format!("set status of user {user} to {}", status.as_str());
         let call = Call::new(operation, Method::PUT, "set-user-status", &query);
-        self.call(call, Vec::new()).await.map(drop)
+        self.call_empty(call, Vec::new()).await
     }
 
     /// What MinIO knows about one user. Needs `admin:GetUser`.

@@ -26,8 +26,6 @@ pub(crate) use options::Options;
 
 /// `true` while the host only asks what the plugin is.
 const METADATA_MODE: &str = "VAULT_PLUGIN_METADATA_MODE";
-/// `true` when the host protects connections by AutoMTLS, and so gives no token.
-const AUTO_MTLS: &str = "VAULT_PLUGIN_AUTOMTLS_ENABLED";
 /// The wrapping token.
 const UNWRAP_TOKEN: &str = "VAULT_UNWRAP_TOKEN";
 /// What a host exchanges the token at.
@@ -48,7 +46,6 @@ pub struct Start {
     pub plugin: Environment,
     /// The host only asks what the plugin is: nothing is protected, and no request is answered.
     pub(crate) metadata_mode: bool,
-    auto_mtls: bool,
     token: Option<SecretString>,
     options: Options,
 }
@@ -70,7 +67,6 @@ impl Start {
         Self {
             plugin: Environment::from_lookup(cookie_key, &lookup),
             metadata_mode: is_true(METADATA_MODE),
-            auto_mtls: is_true(AUTO_MTLS),
             token: lookup(UNWRAP_TOKEN).filter(|token| !token.is_empty()).map(SecretString::from),
             options: Options::new(arguments, lookup),
         }
@@ -82,7 +78,9 @@ impl Start {
     /// # Errors
     /// [`UnwrapError`], after 20 s at most.
     pub(crate) async fn shared_identity(&self, version: u32) -> Result<Option<MutualTls>, UnwrapError> {
-        let automatic = self.auto_mtls || self.plugin.client_cert.is_some();
+        // Only a certificate protects: a host that announces AutoMTLS (VAULT_PLUGIN_AUTOMTLS_ENABLED) and gives none
+        // would be served in clear.
+        let automatic = self.plugin.client_cert.is_some();
         if version >= FIRST_WITHOUT_TOKEN || automatic || self.metadata_mode {
             return Ok(None);
         }

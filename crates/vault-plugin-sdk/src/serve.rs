@@ -145,8 +145,14 @@ fn start(plugin: Plugin, start: &Start) -> Result<Stopped, ServeError> {
         let location = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(plugin = name, location, "panic");
     }));
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServeError::Runtime)?;
+    // Each thread is an arena of malloc's, and a host with many cores would give us many. Blocking work is key
+    // derivation, which the cores bound whatever the number of threads.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(2)
+        .enable_all()
+        .build()
+        .map_err(ServeError::Runtime)?;
     let stopped = runtime.block_on(serve(plugin, start, &mut io::stdout()));
     // Requests had their time.
     runtime.shutdown_timeout(Duration::ZERO);
@@ -207,5 +213,16 @@ mod tests {
         assert!(text.contains("VAULT_UNWRAP_TOKEN is not set") && text.contains("protocol 4"), "{text}");
         let text = refused(&[COOKIE, ("VAULT_UNWRAP_TOKEN", "")]).await;
         assert!(text.contains("VAULT_UNWRAP_TOKEN is not set") && text.contains("protocol 3"), "{text}");
+        // AutoMTLS announced, and no certificate to do it with.
+        for (version, certificate) in [("4", None), ("3", Some(("PLUGIN_CLIENT_CERT", "")))] {
+            let said = [
+                COOKIE,
+                ("PLUGIN_PROTOCOL_VERSIONS", version),
+                ("VAULT_PLUGIN_AUTOMTLS_ENABLED", "true"),
+                certificate.unwrap_or_default(),
+            ];
+            let text = refused(&said).await;
+            assert!(text.contains("VAULT_UNWRAP_TOKEN is not set") && text.contains(version), "{text}");
+        }
     }
 }

@@ -117,6 +117,7 @@ async fn heard(instance: Arc<Instance>, call: Call) -> Result<Option<Answer>> {
     // A renewed lease is the host's already.
     let issues = !matches!(call.operation, Operation::Renew | Operation::Revoke);
     let (answer, waiting) = oneshot::channel();
+    let mut ear = Ear { instance: Arc::clone(&instance), issues, waiting };
     tokio::spawn(async move {
         let engine = Arc::clone(&instance);
         let result = guarded("request", async move { engine.engine.handle(call).await }).await;
@@ -126,7 +127,32 @@ async fn heard(instance: Arc<Instance>, call: Call) -> Result<Option<Answer>> {
             instance.engine.disown(unheard).await;
         }
     });
-    waiting.await.unwrap_or_else(|_| Err(Error::internal("request: the plugin is ending")))
+    (&mut ear.waiting).await.unwrap_or_else(|_| Err(Error::internal("request: the plugin is ending")))
+}
+
+/// Waits for a handler's answer. When it is dropped in the moment between the answer's sending and its hearing, the
+/// handler's task believes it heard, and so the lease is revoked from here.
+struct Ear {
+    instance: Arc<Instance>,
+    issues: bool,
+    waiting: oneshot::Receiver<Result<Option<Answer>>>,
+}
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        // Whatever comes after this, its sender keeps.
+        self.waiting.close();
+        if !self.issues {
+            return;
+        }
+        // Without a runtime the process is ending.
+        if let Ok(unheard) = self.waiting.try_recv()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let instance = Arc::clone(&self.instance);
+            runtime.spawn(async move { instance.engine.disown(unheard).await });
+        }
+    }
 }
 
 #[tonic::async_trait]
@@ -246,5 +272,57 @@ impl plugin_multiplexing_server::PluginMultiplexing for Service {
         _request: Request<MultiplexingSupportRequest>,
     ) -> Result<Response<MultiplexingSupportResponse>, Status> {
         Ok(Response::new(MultiplexingSupportResponse { supported: true }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+    use std::time::Duration;
+
+    use serde_json::Map;
+
+    use super::*;
+    use crate::response::Secret;
+    use crate::{Backend, Request, SecretType, handler};
+
+    struct Notes;
+
+    impl Notes {
+        async fn revoke(self: Arc<Self>, req: Request) -> Result<Option<Answer>> {
+            req.storage.put("revoked", &true).await?;
+            Ok(None)
+        }
+    }
+
+    /// An answer that was sent and not heard when its `Ear` went, and whether it was revoked.
+    async fn dropped_with_an_answer(issues: bool, hear: bool) -> bool {
+        let storage = Storage::memory();
+        let hour = Duration::from_hours(1);
+        let context = Context { storage: storage.clone(), system: SystemView::fixed(hour, hour) };
+        let backend =
+            Backend::new("").secret(SecretType::new("note", handler(&Arc::new(Notes), Notes::revoke)));
+        let instance = Arc::new(Instance { engine: Engine::new(backend, context).unwrap() });
+        let (answer, waiting) = oneshot::channel();
+        let mut ear = Ear { instance, issues, waiting };
+        let mut secret = Secret::new("note", Map::new());
+        secret.internal_data.insert(crate::dispatch::SECRET_TYPE.to_owned(), "note".into());
+        answer.send(Ok(Some(Answer::new().with_secret(secret)))).unwrap();
+        if hear {
+            (&mut ear.waiting).await.unwrap().unwrap();
+        }
+        drop(ear);
+        // One thread, and nothing to wait for: each turn runs what is ready.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        storage.get_bytes("revoked").await.unwrap().is_some()
+    }
+
+    #[tokio::test]
+    async fn an_answer_sent_and_not_heard_is_revoked() {
+        assert!(dropped_with_an_answer(true, false).await);
+        assert!(!dropped_with_an_answer(true, true).await, "somebody has it");
+        assert!(!dropped_with_an_answer(false, false).await, "a renewed lease is the host's");
     }
 }

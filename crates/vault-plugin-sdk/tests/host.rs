@@ -66,9 +66,10 @@ impl Kv {
         Ok(Some(Response::new().with("password", password.expose_secret())))
     }
 
-    /// A lease, half a second later.
-    async fn lease_slowly(self: Arc<Self>, _: Request) -> Result<Option<Response>> {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+    /// Leaves a note that it began; a lease, a second later.
+    async fn lease_slowly(self: Arc<Self>, req: Request) -> Result<Option<Response>> {
+        req.storage.put("begun", &true).await?;
+        tokio::time::sleep(Duration::from_secs(1)).await;
         let data = json!({ "key": "revoked" }).as_object().cloned().unwrap_or_default();
         Ok(Some(Response::new().with_secret(Secret::new("note", data))))
     }
@@ -249,14 +250,18 @@ async fn what_nobody_waits_for_any_more_is_revoked() {
     assert!(heard.response.unwrap().secret.is_some());
     assert_eq!(mount.storage.get("revoked"), None, "somebody has it");
 
-    let hung_up = tokio::time::timeout(Duration::from_millis(100), mount.try_request("read", "slow")).await;
-    assert!(hung_up.is_err(), "it answered at once");
-    let revoked = async {
-        while mount.storage.get("revoked").is_none() {
+    // Another mount, which has no notes yet.
+    let mount = host.mount("bbbbbbbbbb").await.unwrap();
+    let noted = async |key: &str| {
+        while mount.storage.get(key).is_none() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), revoked).await.expect("nobody revoked it");
+    tokio::select! {
+        answer = mount.try_request("read", "slow") => panic!("it answered at once: {answer:?}"),
+        () = noted("begun") => {}
+    }
+    tokio::time::timeout(Duration::from_secs(20), noted("revoked")).await.expect("nobody revoked it");
     assert_eq!(host.shutdown().await, Stopped::Asked);
 }
 

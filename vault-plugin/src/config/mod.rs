@@ -30,8 +30,11 @@ pub(crate) const FOLDER: &str = "config/";
 /// tools which read, change and write do no harm.
 pub const REDACTED: &str = "(redacted)";
 
-/// Limit for one MinIO call. Issuing makes six at worst, cleaning up included: within the 90 s a host
-/// gives a request. Revocation makes one or two: a dead MinIO holds a host's worker this long.
+/// Limit for one MinIO call. Issuing makes a handful, and one for each of up to 32 groups that a user or
+/// parent is put in, or taken out of. The first call that is lost ends it, and so does the first one in cleaning
+/// up: a dead MinIO is told well within the 90 s a host gives a request. One that answers each call, but
+/// slowly, can outlast them; what is made then and not issued, the log has removed. Revocation makes one or
+/// two: a dead MinIO holds a host's worker this long.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// After so many calls in a row that MinIO did not answer, calls fail at once for a while, so that a

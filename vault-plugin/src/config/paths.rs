@@ -118,7 +118,9 @@ impl Engine {
 
     async fn delete_config(self: Arc<Self>, req: Request) -> Result<Option<Response>> {
         let cluster = cluster(&req)?;
-        let _writing = self.writing.lock().await;
+        // A first rotation calls MinIO before its static role is stored. In this order, as settle_root
+        // takes the second under the first.
+        let (_statics, _writing) = (self.statics.lock().await, self.writing.lock().await);
         let mut users = used_by(&req.storage, &cluster).await?;
         if !users.is_empty() {
             let rest = users.len().saturating_sub(NAMED);

@@ -36,14 +36,16 @@ impl Config {
         }
         let is_redacted = |value: &&str| *value == REDACTED;
         if let Some(user) = text(ACCESS_KEY_ID, limits::ACCESS_KEY)? {
+            // Of the same user it may be MinIO's already; its next use tries it first, then the written one.
+            if user != self.access_key_id {
+                self.next_secret_access_key = None;
+            }
             user.clone_into(&mut self.access_key_id);
-            self.next_secret_access_key = None;
             self.written = true;
         }
         let secret = text(SECRET_ACCESS_KEY, limits::SECRET_KEY)?;
         if let Some(secret) = secret.filter(|secret| !is_redacted(secret)) {
             self.secret_access_key = secret.into();
-            self.next_secret_access_key = None;
             self.written = true;
         }
         if fields.is_set(EXPOSE_SECRET_ON_READ) {
@@ -89,7 +91,7 @@ impl Config {
         Ok(())
     }
 
-    /// The PEM fields must make a TLS client, whether TLS is on already or not.
+    /// The PEM fields must make a TLS client, and TLS must be on: they would promise what is not so.
     fn check_tls(&self) -> Result<()> {
         let has_key = !self.client_key.expose_secret().is_empty();
         if self.client_certificate.is_empty() == has_key {
@@ -99,6 +101,15 @@ impl Config {
         }
         if self.ca_certificate.is_empty() && !has_key {
             return Ok(());
+        }
+        if !self.use_ssl {
+            let given = [(CA_CERTIFICATE, !self.ca_certificate.is_empty()), (CLIENT_CERTIFICATE, has_key)];
+            let given: Vec<&str> =
+                given.into_iter().filter_map(|(name, is_set)| is_set.then_some(name)).collect();
+            return Err(Error::bad_request(format!(
+                "{} would go unused, for useSSL=false means HTTP: write useSSL=true, or all certificate fields empty",
+                given.join(" and ")
+            )));
         }
         let anywhere = Endpoint::new("minio.invalid", true).map_err(Error::internal)?;
         self.build(anywhere, Credentials::new("nobody", "nothing")).map(drop).map_err(|error| {

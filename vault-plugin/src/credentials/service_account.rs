@@ -27,6 +27,7 @@ pub(super) async fn issue(engine: &Engine, minio: &Client, order: &Order<'_>) ->
         cluster: role.cluster.clone(),
         policy_name: None,
         role: order.name.to_owned(),
+        log_entry: String::new(),
     };
     let announced = Announced::for_request(req, Kind::ServiceAccount, made).await?;
     let account = NewServiceAccount {
@@ -72,7 +73,7 @@ async fn mended(
         return Ok(false);
     }
     if error.code() == Some(&Code::NoSuchUser) {
-        engine.mend_parent(parent, order.role, minio).await?;
+        engine.mend_parent(&order.req.storage, order.name, parent, order.role, minio).await?;
         return Ok(true);
     }
     let access_key = &announced.made().access_key_id;

@@ -16,13 +16,13 @@ pub(super) async fn issue(engine: &Engine, minio: &Client, order: &Order<'_>) ->
     let policy = order.policy()?;
     let granted = lengths::of_session(&req.system, req.fields.duration(TTL), role).await?;
     let parent = engine.parent(&req.storage, order.name, role, minio).await?;
-    let as_parent = engine.client_of_parent(&req.storage, order.name, &parent).await?;
+    let as_parent = engine.client_of_parent(&req.storage, &parent).await?;
     let mut outcome = as_parent.assume_role(Some(granted.ttl), policy.as_deref()).await;
     // "Access denied" is what MinIO says here when it does not know the user.
     if let Err(error) = &outcome
         && matches!(error.code(), Some(Code::AccessDenied | Code::SignatureDoesNotMatch))
     {
-        engine.mend_parent(&parent, role, minio).await?;
+        engine.mend_parent(&req.storage, order.name, &parent, role, minio).await?;
         outcome = as_parent.assume_role(Some(granted.ttl), policy.as_deref()).await;
     }
     let session = outcome.map_err(Error::internal)?;
@@ -31,6 +31,7 @@ pub(super) async fn issue(engine: &Engine, minio: &Client, order: &Order<'_>) ->
         cluster: role.cluster.clone(),
         policy_name: None,
         role: order.name.to_owned(),
+        log_entry: String::new(),
     };
     let lease = leases::lease(role.credential_type, &made)?.ttl(granted.ttl, role.max_ttl).not_renewable();
     let mut response = keys(&session.access_key, &session.secret_key, &role.policy)

@@ -21,6 +21,7 @@ pub(super) async fn issue(engine: &Engine, minio: &Client, order: &Order<'_>) ->
         access_key_id: user,
         cluster: role.cluster.clone(),
         role: order.name.to_owned(),
+        log_entry: String::new(),
     };
     let announced = Announced::for_request(req, Kind::User, made).await?;
     make(engine, minio, &announced, order, &secret, document.as_deref()).await?;

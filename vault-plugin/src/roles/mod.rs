@@ -50,6 +50,7 @@ impl CredentialType {
     /// # Errors
     /// HTTP 400 with the values there are.
     pub(crate) fn parse(text: &str) -> Result<Self> {
+        limits::line("credential_type", text, limits::NAME)?;
         match text {
             "" | "user" => Ok(Self::User),
             "service_account" => Ok(Self::ServiceAccount),
@@ -123,6 +124,8 @@ impl Role {
     }
 
     fn check(&self) -> Result<()> {
+        // As it is stored, with what trimming takes off.
+        limits::lines("policy", &self.policy, limits::POLICIES)?;
         let has_inherited = self.policies().next().is_some() || !self.groups.is_empty();
         match self.credential_type {
             CredentialType::User if !has_inherited && self.policy_document.is_none() => {

@@ -15,7 +15,7 @@ impl Engine {
     ///
     /// # Errors
     /// The storage's; HTTP 400 or 500 when MinIO does not do it. A secret that MinIO may have taken
-    /// stays stored then, and is set again the next time.
+    /// stays stored then, and is set again the next time; one it refused is dropped, and the old one holds.
     pub(super) async fn rotate(
         &self,
         storage: &Storage,
@@ -25,6 +25,8 @@ impl Engine {
     ) -> Result<StaticRole> {
         let minio = self.client(storage, &role.cluster).await?;
         must_exist(&minio, &role.username).await?;
+        // What an earlier call left may be MinIO's, whatever MinIO says to this one.
+        let is_new = role.next_secret.is_none();
         let next = match role.next_secret.clone() {
             Some(next) => next,
             None => {
@@ -34,7 +36,13 @@ impl Engine {
                 next
             }
         };
-        minio.add_user(&role.username, &next).await.map_err(|error| failure::explain(&error))?;
+        if let Err(error) = minio.add_user(&role.username, &next).await {
+            if is_new && !failure::may_have_happened(&error) {
+                role.next_secret = None;
+                storage.put(&key(name), &role).await?;
+            }
+            return Err(failure::explain(&error));
+        }
         role.secret = role.next_secret.take();
         role.last_rotation = Some(Timestamp::now());
         storage.put(&key(name), &role).await?;

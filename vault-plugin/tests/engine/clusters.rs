@@ -74,6 +74,18 @@ async fn a_config_in_use_is_not_deleted() {
 }
 
 #[tokio::test]
+async fn a_config_is_not_deleted_under_a_static_role_that_is_being_written() {
+    let (mount, _, east) = two().await;
+    mount.delete("roles/e").await.unwrap();
+    east.add("svc");
+    let role = json!({ "username": "svc", "rotation_period": "1h", "cluster": "east" });
+    let (written, deleted) = tokio::join!(mount.write("static-roles/s", role), mount.delete("config/east"));
+    written.unwrap();
+    assert!(bad_request(deleted).contains("static-roles/s"));
+    mount.write("rotate-role/s", Value::Null).await.unwrap();
+}
+
+#[tokio::test]
 async fn an_unknown_cluster_is_refused() {
     let mount = mount_on(&FakeMinio::start().await).await;
     let text = bad_request(mount.write("roles/x", json!({ "policy": "p", "cluster": "west" })).await);

@@ -138,7 +138,13 @@ async fn tls_fields_are_checked_kept_and_the_key_is_never_read_back() {
         let text = bad_request(mount.write("config", change).await);
         assert!(text.contains(words) && !text.contains("BEGIN PRIVATE"), "{text}");
     }
-    let none = json!({ "ca_certificate": "", "client_certificate": "", "client_key": "", "min_tls_version": "", "region": "" });
+    let text = bad_request(mount.write("config", json!({ "useSSL": false })).await);
+    for word in ["ca_certificate and client_certificate", "useSSL=true", "empty"] {
+        assert!(text.contains(word), "{text}");
+    }
+    let text = bad_request(empty().write("config", json!({ "ca_certificate": certificate })).await);
+    assert!(text.starts_with("ca_certificate would") && text.contains("useSSL=true"), "{text}");
+    let none = json!({ "useSSL": false, "ca_certificate": "", "client_certificate": "", "client_key": "", "min_tls_version": "", "region": "" });
     mount.write("config", none).await.unwrap();
     let shown = data(mount.read("config", Value::Null).await);
     assert_eq!(shown.as_object().unwrap().len(), 5, "{shown}");

@@ -285,6 +285,53 @@ async fn a_lease_is_renewed_by_its_role_as_it_is_now() {
 }
 
 #[tokio::test]
+async fn a_renewed_or_revoked_lease_needs_its_log_entry_no_more() {
+    let minio = FakeMinio::start().await;
+    let mount = mount_on(&minio).await;
+    mount
+        .write("roles/a", json!({ "policy": "readwrite", "credential_type": "service_account" }))
+        .await
+        .unwrap();
+    for path in ["keys/r", "keys/a"] {
+        for renews in [true, false] {
+            let answer = content(mount.read(path, Value::Null).await);
+            let entries = mount.storage.list("wal/").await.unwrap();
+            assert_eq!(answer.secret.as_ref().unwrap().internal_data["logEntry"], json!(entries[0]));
+            if renews {
+                mount.renew(&answer, HOUR).await.unwrap();
+                assert_eq!(mount.storage.list("wal/").await.unwrap(), [""; 0], "{path}");
+            }
+            mount.revoke(&answer).await.unwrap();
+            assert_eq!(mount.storage.list("wal/").await.unwrap(), [""; 0], "{path}");
+        }
+    }
+}
+
+/// The sdk's hosts may ask only once, whatever the answer was.
+#[tokio::test]
+async fn a_failed_revoke_is_finished_by_the_rollback() {
+    let minio = FakeMinio::start().await;
+    let mount = mount_on(&minio).await;
+    for renewed_before in [false, true] {
+        let answer = content(mount.read("keys/r", Value::Null).await);
+        if renewed_before {
+            mount.renew(&answer, HOUR).await.unwrap();
+        }
+        minio.fail("remove-user", 503, "XMinioIAMNotInitialized");
+        internal(mount.revoke(&answer).await);
+        minio.mend("remove-user");
+        let due = log_entries(&mount).await;
+        assert_eq!(due, [answer.secret.unwrap().internal_data["logEntry"].as_str().unwrap()]);
+        let key = format!("wal/{}", due[0]);
+        let mut entry: Value = mount.storage.get(&key).await.unwrap().unwrap();
+        entry["created_at"] = json!(1_600_000_000);
+        mount.storage.put(&key, &entry).await.unwrap();
+        mount.tick().await.unwrap();
+        assert_eq!((minio.users().len(), mount.storage.list("wal/").await.unwrap().len()), (0, 0));
+    }
+}
+
+#[tokio::test]
 async fn nobody_at_the_endpoint_ends_soon() {
     let minio = FakeMinio::start().await;
     let mount = mount_on(&minio).await;

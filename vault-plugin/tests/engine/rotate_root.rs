@@ -92,6 +92,29 @@ async fn without_an_answer_about_the_new_secret_both_are_kept() {
     works(&mount, &minio).await;
 }
 
+/// Tools write back what they read. MinIO may have the new secret by then, and no other.
+#[tokio::test]
+async fn a_write_of_the_same_user_keeps_a_secret_that_is_being_set() {
+    for secret in ["(redacted)", BEFORE] {
+        let (mount, minio) = mounted().await;
+        minio.lie("add-user");
+        internal(mount.write("config/rotate-root", Value::Null).await);
+        minio.mend("add-user");
+        mount.write("config", json!({ "accessKeyId": "admin", "secretAccessKey": secret })).await.unwrap();
+        assert!(stored(&mount).await["next_secret_access_key"].is_string(), "{secret}");
+        works(&mount, &minio).await;
+        assert_ne!(minio.secret_of("admin").as_deref(), Some(BEFORE));
+    }
+    let (mount, minio) = mounted().await;
+    minio.lie("add-user");
+    internal(mount.write("config/rotate-root", Value::Null).await);
+    minio.mend("add-user");
+    minio.add("other");
+    mount.write("config", json!({ "accessKeyId": "other", "secretAccessKey": BEFORE })).await.unwrap();
+    assert!(stored(&mount).await.get("next_secret_access_key").is_none(), "it was another user's");
+    content(mount.read("keys/r", Value::Null).await);
+}
+
 #[tokio::test]
 async fn when_neither_secret_works_it_says_what_to_do() {
     let (mount, minio) = mounted().await;

@@ -84,6 +84,24 @@ async fn a_rotation_cut_short_never_loses_the_secret() {
 }
 
 #[tokio::test]
+async fn a_refused_rotation_leaves_the_old_secret() {
+    let (mount, minio) = mounted().await;
+    let before = secret(&mount).await;
+    minio.fail("add-user", 403, "AccessDenied");
+    assert!(internal(mount.write("rotate-role/s", Value::Null).await).contains("rights"));
+    assert_eq!(secret(&mount).await, before);
+
+    // One that an earlier rotation may have set is not dropped for a refusal.
+    minio.lie("add-user");
+    internal(mount.write("rotate-role/s", Value::Null).await);
+    minio.fail("add-user", 403, "AccessDenied");
+    internal(mount.write("rotate-role/s", Value::Null).await);
+    internal(mount.read("static-creds/s", Value::Null).await);
+    minio.mend("add-user");
+    assert_eq!(secret(&mount).await, minio.secret_of("svc").unwrap());
+}
+
+#[tokio::test]
 async fn a_first_rotation_that_fails_is_tried_again() {
     let minio = FakeMinio::start().await;
     let mount = mount_on(&minio).await;

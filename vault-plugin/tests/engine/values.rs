@@ -26,6 +26,7 @@ fn texts() -> [Texts; 4] {
         ("groups", 128),
         ("user_name_template", 512),
         ("policy_document", 18_432),
+        ("credential_type", 128),
         ("password_policy", 128),
     ];
     let fixed = vec![("username", 256), ("cluster", 128), ("password_policy", 128)];
@@ -75,6 +76,12 @@ async fn too_long_and_control_characters_are_refused_by_name() {
             }
         }
     }
+    // What trimming takes off is stored all the same.
+    for bad in [" ".repeat(4161), format!("a{}", ",".repeat(4160)), "a,\u{b}".into()] {
+        let body = json!({ "policy": bad, "groups": "g" });
+        names_the_field(&bad_request(mount.write("roles/x", body).await), "policy");
+    }
+    mount.write("roles/x", json!({ "policy": vec!["y".repeat(128); 32].join(", ") })).await.unwrap();
     for field in ["ca_certificate", "client_certificate", "client_key"] {
         for bad in ["y".repeat(65_537), "-----BEGIN\u{0}".into(), "no PEM".into()] {
             names_the_field(&bad_request(mount.write("config", json!({ field: bad })).await), field);

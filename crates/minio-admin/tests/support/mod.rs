@@ -12,10 +12,13 @@ use axum::http::{StatusCode, Uri};
 use axum::response::IntoResponse;
 use minio_admin::{Builder, Client, Credentials, Endpoint};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 pub(crate) const SECRET: &str = "fake-admin-secret";
-pub(crate) const TIMEOUT: Duration = Duration::from_millis(700);
+/// Of calls that are to end otherwise.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
+/// Of calls that are to end by it.
+pub(crate) const SHORT: Duration = Duration::from_millis(700);
 
 pub(crate) const NO_SUCH_USER: &str =
     r#"{"Code":"XMinioAdminNoSuchUser","Message":"The specified user does not exist."}"#;
@@ -40,6 +43,14 @@ pub(crate) async fn fake_http<R: IntoResponse>(
     });
     tokio::spawn(async move { axum::serve(listener, app).await });
     address
+}
+
+/// An address where nobody listens, nor will while the socket is there.
+pub(crate) fn vacant() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
 }
 
 /// Reads a request's head, says these bytes, closes (or never closes).

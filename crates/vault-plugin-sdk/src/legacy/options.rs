@@ -36,7 +36,7 @@ impl Options {
             tls_server_name: filled("VAULT_TLS_SERVER_NAME"),
             tls_skip_verify: filled("VAULT_SKIP_VERIFY").is_some_and(|value| is_true(&value)),
         };
-        let mut arguments = arguments.into_iter().peekable();
+        let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
             let Some(flag) = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-')) else {
                 continue;

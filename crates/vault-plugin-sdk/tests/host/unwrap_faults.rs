@@ -141,8 +141,10 @@ async fn answers_that_are_none() {
 
 #[tokio::test]
 async fn nobody_there() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let address = format!("http://127.0.0.1:{port}");
+    // Bound and not listening: nobody else gets the port.
+    let vacant = tokio::net::TcpSocket::new_v4().unwrap();
+    vacant.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = format!("http://{}", vacant.local_addr().unwrap());
     refused(&token(&json!({ "addr": address })), &[], &[&address, "refused", "api_addr"]).await;
 }
 
