@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
+mod broken_minio;
 mod clusters;
 mod config;
+mod every_field;
 mod fake_minio;
 mod keys;
 mod legacy_storage;

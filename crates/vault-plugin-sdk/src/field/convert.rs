@@ -29,9 +29,11 @@ pub(super) fn convert(field: &Field, value: &Value) -> Result<FieldValue, Conver
         FieldType::Map => object(value),
     };
     result.map_err(|reason| {
+        // Go quotes all of it, be it a mebibyte.
+        let start = |text: String| text.chars().take(200).collect::<String>();
         let (input, reason) = match field.sensitive {
             true => ("***".to_owned(), format!("not a {}", field.kind.name())),
-            false => (shown(value), reason),
+            false => (start(shown(value)), start(reason)),
         };
         ConvertError { field: field.name.clone(), input, reason }
     })
