@@ -52,14 +52,13 @@ async fn a_key_whose_lease_was_lost_ends_with_its_longest_life() {
     content(mount.read("keys/r", Value::Null).await);
     let [id] = &mount.storage.list("wal/").await.unwrap()[..] else { panic!("not one entry") };
     let key = format!("wal/{id}");
-    let mut entry: Value = mount.storage.get(&key).await.unwrap().unwrap();
+    let entry: Value = mount.storage.get(&key).await.unwrap().unwrap();
     let end = std::time::UNIX_EPOCH + Duration::from_secs(entry["created_at"].as_u64().unwrap());
     let life = end.duration_since(before).unwrap();
     assert!(life + Duration::from_secs(2) > HOUR && life < HOUR + Duration::from_secs(60), "{life:?}");
     mount.tick().await.unwrap();
     assert_eq!(minio.users().len(), 1, "its lease may live");
-    entry["created_at"] = json!(1_600_000_000);
-    mount.storage.put(&key, &entry).await.unwrap();
+    crate::make_log_old(&mount).await;
     mount.tick().await.unwrap();
     assert_eq!((minio.users().len(), mount.storage.list("wal/").await.unwrap().len()), (0, 0));
 }
@@ -126,10 +125,7 @@ async fn a_user_that_cannot_be_removed_right_away_is_removed_by_the_rollback() {
     mount.tick().await.unwrap();
     assert_eq!(minio.calls(), [""; 0], "the entry is too young: its request may still run");
 
-    let entries = log_entries(&mount).await;
-    let mut entry: Value = mount.storage.get(&format!("wal/{}", entries[0])).await.unwrap().unwrap();
-    entry["created_at"] = json!(1_600_000_000);
-    mount.storage.put(&format!("wal/{}", entries[0]), &entry).await.unwrap();
+    crate::make_log_old(&mount).await;
     // Whether a failed rollback is told to the host is the SDK's choice; the entry has to stay.
     let _ = mount.tick().await;
     assert_eq!(log_entries(&mount).await.len(), 1, "MinIO is still down");
@@ -322,10 +318,7 @@ async fn a_failed_revoke_is_finished_by_the_rollback() {
         minio.mend("remove-user");
         let due = log_entries(&mount).await;
         assert_eq!(due, [answer.secret.unwrap().internal_data["logEntry"].as_str().unwrap()]);
-        let key = format!("wal/{}", due[0]);
-        let mut entry: Value = mount.storage.get(&key).await.unwrap().unwrap();
-        entry["created_at"] = json!(1_600_000_000);
-        mount.storage.put(&key, &entry).await.unwrap();
+        crate::make_log_old(&mount).await;
         mount.tick().await.unwrap();
         assert_eq!((minio.users().len(), mount.storage.list("wal/").await.unwrap().len()), (0, 0));
     }

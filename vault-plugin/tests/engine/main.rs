@@ -50,6 +50,16 @@ async fn due(mount: &Mount) -> Vec<String> {
     due
 }
 
+/// Dates all log entries back, so that the next tick undoes them.
+async fn make_log_old(mount: &Mount) {
+    for id in mount.storage.list("wal/").await.unwrap() {
+        let key = format!("wal/{id}");
+        let mut entry: Value = mount.storage.get(&key).await.unwrap().unwrap();
+        entry["created_at"] = json!(1_600_000_000);
+        mount.storage.put(&key, &entry).await.unwrap();
+    }
+}
+
 /// A config for `minio`, as its root.
 fn access(minio: &FakeMinio) -> Value {
     json!({ "endpoint": minio.endpoint(), "accessKeyId": ROOT, "secretAccessKey": ROOT_SECRET })

@@ -31,15 +31,6 @@ async fn log_entries(mount: &Mount) -> usize {
     crate::due(mount).await.len()
 }
 
-async fn make_log_old(mount: &Mount) {
-    for id in mount.storage.list("wal/").await.unwrap() {
-        let key = format!("wal/{id}");
-        let mut entry: Value = mount.storage.get(&key).await.unwrap().unwrap();
-        entry["created_at"] = json!(1_600_000_000);
-        mount.storage.put(&key, &entry).await.unwrap();
-    }
-}
-
 #[tokio::test]
 async fn a_service_account_below_the_roles_own_user() {
     let (mount, minio) = mounted(account_role()).await;
@@ -176,7 +167,7 @@ async fn a_parent_that_cannot_be_made_is_taken_back() {
     minio.mend("update-group-members");
     mount.read("keys/a", Value::Null).await.unwrap();
     assert_eq!(minio.users().len(), 2);
-    make_log_old(&mount).await;
+    crate::make_log_old(&mount).await;
     mount.tick().await.unwrap();
     assert_eq!((minio.users().len(), log_entries(&mount).await), (1, 0));
     mount.read("keys/a", Value::Null).await.unwrap();
@@ -203,7 +194,7 @@ async fn a_service_account_that_may_have_been_made_is_rolled_back() {
     internal(mount.read("keys/a", Value::Null).await);
     assert_eq!((minio.accounts().len(), log_entries(&mount).await), (1, 1));
     minio.mend("add-service-account");
-    make_log_old(&mount).await;
+    crate::make_log_old(&mount).await;
     mount.tick().await.unwrap();
     assert_eq!((minio.accounts().len(), log_entries(&mount).await), (0, 0));
     minio.fail("add-service-account", 403, "AccessDenied");
@@ -219,7 +210,7 @@ async fn a_role_of_a_dead_minio_is_deleted_and_its_parent_later() {
     mount.delete("roles/a").await.unwrap();
     assert_eq!((minio.users().len(), log_entries(&mount).await), (1, 1));
     minio.mend("remove-user");
-    make_log_old(&mount).await;
+    crate::make_log_old(&mount).await;
     mount.tick().await.unwrap();
     assert_eq!((minio.users().len(), minio.accounts().len(), log_entries(&mount).await), (0, 0, 0));
 }
