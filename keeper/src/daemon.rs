@@ -109,6 +109,9 @@ impl Daemon {
         unsafe { command.pre_exec(move || confine(keeper, raw)) };
         let pid = command.spawn()?.id();
         drop(fuse);
+        // Of the node's processes it is neither among the last to be killed for memory, as the keeper is, nor among the
+        // first. As it was is as good where that cannot be changed.
+        let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), "0");
         let pid = Pid::from_raw(i32::try_from(pid).map_err(io::Error::other)?);
         Ok((Self { pid, exit: Mutex::new(None), exited, output }, reader))
     }

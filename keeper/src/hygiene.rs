@@ -41,7 +41,7 @@ pub fn stdin_is_socket() -> bool {
 }
 
 /// Makes this process a quiet daemon of its own: own session, no descriptors but stdio, no core dumps, not
-/// traceable by its peers, private files, no signals from terminals.
+/// traceable by its peers, among the last to be killed for memory, private files, no signals from terminals.
 ///
 /// Must run first: it closes descriptors that nobody may own yet, and changes settings of the whole process.
 ///
@@ -59,6 +59,8 @@ pub fn detach() -> Result<(), HygieneError> {
     umask(Mode::from_bits_truncate(0o077));
     setrlimit(Resource::RLIMIT_CORE, 0, 0).step("setrlimit of RLIMIT_CORE")?;
     prctl::set_dumpable(false).step("prctl PR_SET_DUMPABLE")?;
+    // Whatever the node plugin's pod had: a keeper that is killed for memory frees next to none. Not everywhere allowed.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "-900");
     for ignored in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGPIPE] {
         dispose(ignored, SigHandler::SigIgn)?;
     }

@@ -1,5 +1,6 @@
 //! Flags and environment of `boathouse-node`.
 
+use crate::kubelet::flex_driver::InstallDir;
 use boathouse_service::logs::LogArgs;
 use boathouse_service::uds::Endpoint as Socket;
 use clap::builder::BoolishValueParser;
@@ -59,6 +60,30 @@ pub struct Args {
         value_parser = uid_range
     )]
     pub daemon_uids: RangeInclusive<u32>,
+
+    /// Memory one FUSE daemon may use, as 512Mi or 1Gi; it is killed when it needs more. 0 for no limit
+    #[arg(long, env = "BOATHOUSE_MOUNT_MEMORY_LIMIT", value_name = "SIZE", default_value = "512Mi", value_parser = memory)]
+    pub mount_memory_limit: u64,
+
+    /// Threads and processes one FUSE daemon may have. 0 for no limit
+    #[arg(long, env = "BOATHOUSE_MOUNT_PIDS_LIMIT", value_name = "COUNT", default_value = "512", value_parser = pids)]
+    pub mount_pids_limit: u64,
+
+    /// Kubelet's plugins_registry directory: registers the driver there, in place of a registrar beside this program
+    #[arg(long, env = "BOATHOUSE_REGISTRATION_DIR", value_name = "DIR")]
+    pub registration_dir: Option<PathBuf>,
+
+    /// Once kubelet has registered the driver, remove the taint boathouse.statcan.gc.ca/not-ready from this node.
+    /// Only with --registration-dir and in a pod, whose service account must be allowed to get and patch nodes
+    #[arg(
+        long,
+        env = "BOATHOUSE_REMOVE_STARTUP_TAINT",
+        value_name = "true|false",
+        default_value = "true",
+        action = ArgAction::Set,
+        value_parser = BoolishValueParser::new()
+    )]
+    pub remove_startup_taint: bool,
 
     /// Vault or OpenBao server, scheme, host and port only
     #[arg(long, env = "VAULT_ADDR", value_name = "URL", default_value = "https://127.0.0.1:8200")]
@@ -169,6 +194,20 @@ pub struct Args {
     #[arg(long, env = "BOATHOUSE_FLEX_VAULT_ROLE", value_name = "ROLE", default_value = "boathouse-node")]
     pub flex_vault_role: String,
 
+    /// With --flex: kubelet's volume plugin directories to install the FlexVolume driver in, or auto for the one of
+    /// this distribution. Repeat the flag, or separate by commas
+    #[arg(
+        long = "flex-install-dir",
+        env = "BOATHOUSE_FLEX_INSTALL_DIR",
+        value_name = "DIR|auto",
+        value_delimiter = ','
+    )]
+    pub flex_install_dirs: Vec<InstallDir>,
+
+    /// The FlexVolume driver's binary, for --flex-install-dir
+    #[arg(long, env = "BOATHOUSE_FLEX_DRIVER", value_name = "FILE", default_value_os_t = beside("boathouse"))]
+    pub flex_driver: PathBuf,
+
     /// Address of /metrics, /healthz and /readyz
     #[arg(long, env = "BOATHOUSE_METRICS_ADDR", value_name = "ADDR", default_value = "127.0.0.1:9810")]
     pub metrics_addr: SocketAddr,
@@ -239,6 +278,37 @@ fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// The least that goofys starts with; less is mostly a forgotten unit.
+const LEAST_MEMORY: u64 = 32 << 20;
+const LEAST_PIDS: u64 = 32;
+
+/// A Kubernetes quantity of bytes.
+fn memory(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: Option<u64> = match &text[digits.len()..] {
+        "" => Some(1),
+        "k" => Some(1_000),
+        "M" => Some(1_000_000),
+        "G" => Some(1_000_000_000),
+        "Ki" => Some(1 << 10),
+        "Mi" => Some(1 << 20),
+        "Gi" => Some(1 << 30),
+        _ => None,
+    };
+    match digits.parse::<u64>().ok().zip(unit).and_then(|(count, unit)| count.checked_mul(unit)) {
+        Some(bytes) if bytes == 0 || bytes >= LEAST_MEMORY => Ok(bytes),
+        Some(_) => Err("write at least 32Mi, or 0 for no limit".to_owned()),
+        None => Err("write a size such as 512Mi or 1Gi, or 0 for no limit".to_owned()),
+    }
+}
+
+fn pids(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(count) if count == 0 || count >= LEAST_PIDS => Ok(count),
+        _ => Err("write a number from 32, or 0 for no limit".to_owned()),
+    }
+}
+
 fn uid_range(text: &str) -> Result<RangeInclusive<u32>, String> {
     let ends = text.split_once('-').and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
     match ends {
@@ -270,6 +340,25 @@ mod tests {
     }
 
     #[test]
+    fn limits_are_quantities() {
+        for (text, bytes) in
+            [("0", 0), ("512Mi", 512 << 20), ("1Gi", 1 << 30), ("33554432", 32 << 20), ("1G", 1_000_000_000)]
+        {
+            assert_eq!(memory(text).unwrap(), bytes, "{text}");
+        }
+        assert_eq!(parse(&[]).unwrap().mount_memory_limit, 512 << 20);
+    }
+
+    #[test]
+    fn directories_for_the_driver_are_a_list() {
+        let args = parse(&["--flex-install-dir", "auto,/a", "--flex-install-dir", "/b"]).unwrap();
+        let path = |text: &str| InstallDir::Path(text.into());
+        assert_eq!(args.flex_install_dirs, [InstallDir::Auto, path("/a"), path("/b")]);
+        assert!(args.remove_startup_taint);
+        assert!(!parse(&["--remove-startup-taint=false"]).unwrap().remove_startup_taint);
+    }
+
+    #[test]
     fn bad_values_are_refused_with_the_reason() {
         for (args, reason) in [
             (&["--key-poll", "60"][..], "missing unit"),
@@ -280,6 +369,12 @@ mod tests {
             (&["--flex-path", "a/keys/b"], "{namespace}"),
             (&["--s3-endpoint", "minio:9000"], "scheme"),
             (&["--vault-addr", "vault"], "--vault-addr"),
+            (&["--mount-memory-limit", "512"], "at least 32Mi"),
+            (&["--mount-memory-limit", "512MB"], "512Mi"),
+            (&["--mount-memory-limit", "20000000000Gi"], "512Mi"),
+            (&["--mount-pids-limit", "1"], "from 32"),
+            (&["--remove-startup-taint", "perhaps"], "--remove-startup-taint"),
+            (&["--flex-install-dir", "exec"], "absolute path"),
         ] {
             let error = parse(args).unwrap_err().to_string();
             assert!(error.contains(reason), "{args:?}: {error}");

@@ -1,7 +1,12 @@
-//! Keeper and FUSE daemon, copied to the host under a name made from their content.
+//! Keeper, FUSE daemon and the authorities of S3 servers, copied to the host under a name made from their content.
 //!
 //! Keepers outlive the node plugin, its container and its image, so what they run from must too. A path that
-//! contains a digest is never overwritten: an upgrade adds a directory beside the one running mounts use.
+//! contains a digest is never overwritten: an upgrade adds a directory beside the one running mounts use, and the
+//! old one goes when nobody uses it any more.
+
+mod collect;
+
+pub use collect::collect;
 
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, File};
@@ -16,6 +21,10 @@ pub struct Installed {
     pub keeper: PathBuf,
     /// The FUSE daemon.
     pub daemon: PathBuf,
+    /// PEM file with the certificate authorities of S3 endpoints; none for the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The directory of all of them.
+    pub bin: PathBuf,
     /// Directory with the keeper under the names `fusermount3` and `fusermount`.
     pub helpers: PathBuf,
     /// An empty directory: the mount point a daemon is told. Daemons stat it; the real one would not answer
@@ -23,13 +32,21 @@ pub struct Installed {
     pub mountpoint: PathBuf,
 }
 
+impl Installed {
+    /// What a mount that is made now runs from.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        [&self.keeper, &self.daemon].into_iter().chain(&self.ca_file).cloned().collect()
+    }
+}
+
 /// The programs could not be installed.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
-    /// A program is not where it was said to be.
+    /// A file is not where it was said to be.
     #[error("{what} not found at {path}: {source}; set {flag}")]
     Missing {
-        /// `keeper` or `FUSE daemon goofys`.
+        /// Which file.
         what: &'static str,
         /// Where it was looked for.
         path: PathBuf,
@@ -67,18 +84,38 @@ fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> I
     move |source| InstallError::Io { operation, path: path.to_owned(), source }
 }
 
-/// Installs both programs below `state_dir` unless they are there already.
+/// One kind of file that is installed.
+struct Kind {
+    name: &'static str,
+    what: &'static str,
+    flag: &'static str,
+    mode: u32,
+}
+
+const KEEPER: Kind = Kind { name: "boathouse-keeper", what: "keeper", flag: "--keeper", mode: 0o755 };
+const DAEMON: Kind = Kind { name: "goofys", what: "FUSE daemon goofys", flag: "--goofys", mode: 0o755 };
+const AUTHORITIES: Kind =
+    Kind { name: "ca.pem", what: "authorities of S3 servers", flag: "--s3-ca-file", mode: 0o644 };
+
+/// Installs both programs, and the file with authorities if there is one, below `state_dir` unless they are there
+/// already.
 ///
 /// # Errors
 /// See [`InstallError`].
-pub fn install(state_dir: &Path, keeper: &Path, daemon: &Path) -> Result<Installed, InstallError> {
+pub fn install(
+    state_dir: &Path,
+    keeper: &Path,
+    daemon: &Path,
+    ca_file: Option<&Path>,
+) -> Result<Installed, InstallError> {
     let bin = state_dir.join("bin");
     open_directory(&bin)?;
     let mountpoint = state_dir.join("empty");
     open_directory(&mountpoint)?;
     reachable(state_dir, &bin)?;
-    let keeper = copy(&bin, keeper, "boathouse-keeper", "keeper", "--keeper")?;
-    let daemon = copy(&bin, daemon, "goofys", "FUSE daemon goofys", "--goofys")?;
+    let keeper = copy(&bin, keeper, &KEEPER)?;
+    let daemon = copy(&bin, daemon, &DAEMON)?;
+    let ca_file = ca_file.map(|file| copy(&bin, file, &AUTHORITIES)).transpose()?;
     let helpers = keeper.parent().unwrap_or(&bin).to_owned();
     for name in ["fusermount3", "fusermount"] {
         let link = helpers.join(name);
@@ -89,7 +126,7 @@ pub fn install(state_dir: &Path, keeper: &Path, daemon: &Path) -> Result<Install
             _ => {}
         }
     }
-    Ok(Installed { keeper, daemon, helpers, mountpoint })
+    Ok(Installed { keeper, daemon, ca_file, bin, helpers, mountpoint })
 }
 
 /// A directory everybody may search.
@@ -110,16 +147,11 @@ fn reachable(state_dir: &Path, bin: &Path) -> Result<(), InstallError> {
     Ok(())
 }
 
-/// Copies a program to `<bin>/<digest>/<name>`.
-fn copy(
-    bin: &Path,
-    program: &Path,
-    name: &str,
-    what: &'static str,
-    flag: &'static str,
-) -> Result<PathBuf, InstallError> {
-    let missing = |source| InstallError::Missing { what, path: program.to_owned(), flag, source };
-    let digest = digest(&mut File::open(program).map_err(missing)?).map_err(io_error("read", program))?;
+/// Copies a file to `<bin>/<digest>/<name>`.
+fn copy(bin: &Path, file: &Path, kind: &Kind) -> Result<PathBuf, InstallError> {
+    let Kind { name, what, flag, mode } = *kind;
+    let missing = |source| InstallError::Missing { what, path: file.to_owned(), flag, source };
+    let digest = digest(&mut File::open(file).map_err(missing)?).map_err(io_error("read", file))?;
     let directory = bin.join(&digest);
     open_directory(&directory)?;
     let installed = directory.join(name);
@@ -128,18 +160,22 @@ fn copy(
     {
         return Ok(installed);
     }
-    // Under another name first, so that no half program is ever under the right one.
+    // Under another name first, so that no half file is ever under the right one.
     let half = directory.join(format!(".{name}.{}", std::process::id()));
-    fs::copy(program, &half).map_err(io_error("copy to", &half))?;
-    fs::set_permissions(&half, fs::Permissions::from_mode(0o755))
-        .map_err(io_error("make executable", &half))?;
-    File::open(&half).and_then(|file| file.sync_all()).map_err(io_error("sync", &half))?;
-    fs::rename(&half, &installed).map_err(io_error("rename to", &installed))?;
+    replace(file, &half, &installed, mode)?;
     Ok(installed)
 }
 
+/// Copies `from` to `half`, all the way to the disk, and renames that to `to`: nobody ever sees a part of it.
+pub(crate) fn replace(from: &Path, half: &Path, to: &Path, mode: u32) -> Result<(), InstallError> {
+    fs::copy(from, half).map_err(io_error("copy to", half))?;
+    fs::set_permissions(half, fs::Permissions::from_mode(mode)).map_err(io_error("set the mode of", half))?;
+    File::open(half).and_then(|file| file.sync_all()).map_err(io_error("sync", half))?;
+    fs::rename(half, to).map_err(io_error("rename to", to))
+}
+
 /// The first 16 hexadecimal digits of a file's SHA-256.
-fn digest(file: &mut File) -> io::Result<String> {
+pub(crate) fn digest(file: &mut File) -> io::Result<String> {
     let mut reader = io::BufReader::with_capacity(1 << 16, file);
     let mut digest = Sha256::new();
     loop {
@@ -170,13 +206,13 @@ mod tests {
     fn installs_once_and_beside_what_runs() {
         let tree = tree();
         let state = tree.path().join("state");
-        let first = install(&state, &tree.path().join("k"), &tree.path().join("g")).unwrap();
+        let first = install(&state, &tree.path().join("k"), &tree.path().join("g"), None).unwrap();
         let inode = fs::metadata(&first.daemon).unwrap().ino();
-        let again = install(&state, &tree.path().join("k"), &tree.path().join("g")).unwrap();
+        let again = install(&state, &tree.path().join("k"), &tree.path().join("g"), None).unwrap();
         assert_eq!(fs::metadata(&again.daemon).unwrap().ino(), inode);
         assert_eq!(fs::read(first.helpers.join("fusermount")).unwrap(), b"keeper");
         fs::write(tree.path().join("g"), "goofys, newer").unwrap();
-        let upgraded = install(&state, &tree.path().join("k"), &tree.path().join("g")).unwrap();
+        let upgraded = install(&state, &tree.path().join("k"), &tree.path().join("g"), None).unwrap();
         assert_ne!(upgraded.daemon, first.daemon);
         assert_eq!(fs::read(first.daemon).unwrap(), b"goofys");
     }
@@ -184,20 +220,37 @@ mod tests {
     #[test]
     fn a_missing_program_is_named_with_its_flag() {
         let tree = tree();
-        let error =
-            install(&tree.path().join("s"), &tree.path().join("k"), Path::new("/none/goofys")).unwrap_err();
+        let error = install(&tree.path().join("s"), &tree.path().join("k"), Path::new("/none/goofys"), None)
+            .unwrap_err();
         assert!(
             error.to_string().contains("/none/goofys") && error.to_string().contains("--goofys"),
             "{error}"
         );
     }
 
+    /// A ConfigMap's file lies in the container alone, and is readable for root alone if its volume says so.
+    #[test]
+    fn authorities_are_copied_and_readable_for_every_daemon() {
+        let tree = tree();
+        let (ca, state) = (tree.path().join("ca"), tree.path().join("s"));
+        fs::write(&ca, "PEM").unwrap();
+        fs::set_permissions(&ca, fs::Permissions::from_mode(0o400)).unwrap();
+        let installed = install(&state, &tree.path().join("k"), &tree.path().join("g"), Some(&ca)).unwrap();
+        let copy = installed.ca_file.clone().unwrap();
+        assert!(copy.starts_with(state.join("bin")) && installed.files().contains(&copy));
+        assert_eq!(fs::metadata(&copy).unwrap().mode() & 0o777, 0o644);
+        assert_eq!(fs::read(&copy).unwrap(), b"PEM");
+        fs::remove_file(&ca).unwrap();
+        let error = install(&state, &tree.path().join("k"), &tree.path().join("g"), Some(&ca)).unwrap_err();
+        assert!(error.to_string().contains("--s3-ca-file"), "{error}");
+    }
+
     #[test]
     fn a_closed_parent_is_named() {
         let tree = tree();
         fs::set_permissions(tree.path(), fs::Permissions::from_mode(0o700)).unwrap();
-        let error =
-            install(&tree.path().join("s"), &tree.path().join("k"), &tree.path().join("g")).unwrap_err();
+        let error = install(&tree.path().join("s"), &tree.path().join("k"), &tree.path().join("g"), None)
+            .unwrap_err();
         assert!(matches!(error, InstallError::Unreachable { mode: 0o700, .. }), "{error}");
     }
 }

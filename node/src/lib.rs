@@ -9,9 +9,11 @@
 
 pub mod args;
 pub mod clock;
+pub mod host;
 pub mod identity;
 pub mod install;
 pub mod keeper;
+pub mod kubelet;
 pub mod lease;
 pub mod locks;
 pub mod metrics;

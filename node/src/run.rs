@@ -1,7 +1,12 @@
 //! From flags to a running node plugin.
 
 use crate::args::Args;
+use crate::host::Host;
+use crate::host::cgroups::Limits;
 use crate::install::install;
+use crate::kubelet::flex_driver::install_everywhere;
+use crate::kubelet::registration::Registrar;
+use crate::kubelet::taint::TaintRemover;
 use crate::lease::{Journal, Leases, NodeIdentity, Revoker, RotationPolicy, VaultAccess};
 use crate::locks::KeyedLocks;
 use crate::metrics::Metrics;
@@ -21,6 +26,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::service::Routes;
 use vault_client::{AuthMethod, VaultClient, VaultConfig};
 use volume_spec::fence::Fence;
@@ -55,7 +61,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     };
     let _monitoring = metrics::serve(args.metrics_addr, Arc::new(registry), readiness.clone()).await?;
 
-    let publisher = publisher(&args, node_metrics)?;
+    let limit = |value: u64| (value > 0).then_some(value);
+    let limits = Limits { memory: limit(args.mount_memory_limit), pids: limit(args.mount_pids_limit) };
+    let publisher = publisher(&args, node_metrics, Host::find(limits)?)?;
     let found = publisher.mounts.adopt().await.context("take over the mounts of an earlier run")?;
     tracing::info!(
         alive = found.alive,
@@ -64,6 +72,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         revoking = found.orphaned,
         "took over what an earlier run left"
     );
+    match publisher.mounts.collect_programs() {
+        Ok(0) => {}
+        Ok(removed) => tracing::info!(removed, "removed programs of earlier versions"),
+        Err(error) => tracing::warn!(%error, "remove programs of earlier versions"),
+    }
 
     let policy = Arc::new(policy(&args));
     let workers = Workers::new();
@@ -74,6 +87,15 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     tracing::info!(path = %agent_listener.path().display(), mounts = args.flex, "serving FlexVolume callouts");
     let agent = tokio::spawn(Agent::new(publisher, policy, workers.clone()).serve(agent_listener));
     ready.store(true, Ordering::SeqCst);
+    // Its calls to the CSI socket wait in that socket's queue until it is served, a moment from now.
+    let _registration = match &args.registration_dir {
+        Some(directory) => Some(register(&args, directory).await?),
+        None => None,
+    };
+    if args.flex {
+        let (driver, directories) = (args.flex_driver.clone(), args.flex_install_dirs.clone());
+        tokio::task::spawn_blocking(move || install_everywhere(&driver, &directories));
+    }
     let routes = Routes::new(CsiIdentity::new(vec![ControllerService], readiness).into_service())
         .add_service(node.into_service());
     let served = serve(
@@ -89,6 +111,29 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     workers.drain(GRACE).await;
     served?;
     Ok(())
+}
+
+/// Lets kubelet register the driver, for as long as the answer lives, and tells the scheduler once it has.
+async fn register(args: &Args, directory: &Path) -> anyhow::Result<AbortOnDropHandle<()>> {
+    let registrar = Registrar::bind(directory, args.endpoint.path()).await?;
+    let remover = match args.remove_startup_taint {
+        true => TaintRemover::in_cluster(&args.node_id)?,
+        false => None,
+    };
+    let registered = registrar.registered();
+    Ok(AbortOnDropHandle::new(tokio::spawn(async move {
+        let served = registrar.serve(std::future::pending());
+        let followed = async {
+            match remover {
+                Some(remover) => remover.follow(registered).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            Err(error) = served => tracing::error!(%error, "kubelet cannot register the driver any more"),
+            () = followed => {}
+        }
+    })))
 }
 
 /// Two node plugins on the same directories would take each other's half-made mounts for abandoned ones. The
@@ -108,7 +153,7 @@ fn lock(directory: &Path) -> anyhow::Result<File> {
     }
 }
 
-fn publisher(args: &Args, metrics: Metrics) -> anyhow::Result<Publisher> {
+fn publisher(args: &Args, metrics: Metrics, host: Host) -> anyhow::Result<Publisher> {
     let client = VaultClient::new(&VaultConfig {
         ca_file: args.vault_ca_file.clone(),
         namespace: args.vault_namespace.clone(),
@@ -142,11 +187,12 @@ fn publisher(args: &Args, metrics: Metrics) -> anyhow::Result<Publisher> {
     let state_dir = args.state_dir.canonicalize().context("resolve the state directory")?;
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o711);
     std::fs::set_permissions(&state_dir, mode).context("open the state directory for search")?;
+    host.check_directory(&state_dir)?;
     let config = MountsConfig {
         mounts_dir: state_dir.join("mounts"),
-        installed: install(&state_dir, &args.keeper, &args.goofys)?,
+        installed: install(&state_dir, &args.keeper, &args.goofys, args.s3_ca_file.as_deref())?,
         poll: args.key_poll,
-        s3_ca_file: args.s3_ca_file.clone(),
+        host,
         http: Http::new(HttpConfig {
             ca_file: args.s3_ca_file.clone(),
             timeout: args.s3_timeout,

@@ -28,7 +28,7 @@ struct Unit<'a> {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
-    for path in ["build", "boathouse", "csi", "plugin", "tests/fixture"] {
+    for path in ["build", "boathouse", "csi", "kubelet", "plugin", "tests/fixture"] {
         println!("cargo::rerun-if-changed={path}");
     }
 
@@ -44,6 +44,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     if feature("CSI") {
         product.files.extend(["csi/v1/controller.proto", "csi/v1/identity.proto", "csi/v1/node.proto"]);
         product.packages.push(("csi.v1", "csi_proto::csi::v1"));
+    }
+    if feature("KUBELET") {
+        product.files.push("kubelet/pluginregistration/v1/registration.proto");
+        product.packages.push(("pluginregistration", "csi_proto::kubelet::pluginregistration"));
     }
     if feature("PLUGIN") {
         product.files.extend([

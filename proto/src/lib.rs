@@ -6,6 +6,7 @@
 //! | [`keeper`] | hand-over and control of one mount's keeper | always |
 //! | [`frame`] | how messages of the two above travel over a socket | always |
 //! | `csi` | Container Storage Interface 1.12, clients and servers | `csi` |
+//! | `kubelet` | kubelet's plugin registration, clients and servers | `kubelet` |
 //! | `plugin` | HashiCorp's go-plugin and the Vault backend protocol, clients and servers | `plugin` |
 //!
 //! Without features only prost is needed: no tokio, no tonic.
@@ -64,6 +65,22 @@ pub mod csi {
     )]
     pub mod v1 {
         package!("csi.v1");
+    }
+}
+
+/// What kubelet and its plugins say to each other beside their own protocols.
+#[cfg(feature = "kubelet")]
+pub mod kubelet {
+    /// Plugin registration, version 1, as of Kubernetes 1.36. Our own file, equal on the wire to upstream's; a test
+    /// compares them.
+    #[allow(
+        missing_docs,
+        unreachable_pub,
+        clippy::all,
+        reason = "generated; the .proto file says what needs saying"
+    )]
+    pub mod pluginregistration {
+        package!("pluginregistration");
     }
 }
 

@@ -125,6 +125,13 @@ impl PrivateListener {
         &self.file.path
     }
 
+    /// Leaves the file where it is when the listener is dropped; the next start replaces it.
+    #[must_use]
+    pub fn leave_file(mut self) -> Self {
+        self.file.id = None;
+        self
+    }
+
     /// The next connection.
     ///
     /// # Errors
@@ -146,12 +153,13 @@ impl futures::Stream for PrivateListener {
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,
-    id: (u64, u64),
+    /// Of the file to remove; none for one that stays.
+    id: Option<(u64, u64)>,
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if identity(&self.path).ok() == Some(self.id) {
+        if self.id.is_some() && identity(&self.path).ok() == self.id {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -189,7 +197,8 @@ pub async fn bind_private(path: impl AsRef<Path>) -> Result<PrivateListener, Bin
         .map_err(io::Error::from)
         .map_err(failed("make private the socket"))?;
     socket.bind(path).map_err(failed("bind the socket"))?;
-    let file = SocketFile { path: path.to_owned(), id: identity(path).map_err(failed("stat the socket"))? };
+    let id = identity(path).map_err(failed("stat the socket"))?;
+    let file = SocketFile { path: path.to_owned(), id: Some(id) };
     let listener = socket.listen(BACKLOG).map_err(failed("listen on"))?;
     Ok(PrivateListener { listener, file })
 }

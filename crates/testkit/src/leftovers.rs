@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Programs that tests and demonstrations start, by file name.
-const PROGRAMS: [&str; 10] = [
+const PROGRAMS: [&str; 18] = [
     "boathouse",
     "boathouse-controller",
     "boathouse-keeper",
@@ -23,6 +23,14 @@ const PROGRAMS: [&str; 10] = [
     "bao",
     "vault",
     "csi-sanity",
+    "boathouse-e2e",
+    "containerd",
+    "containerd-shim-runc-v2",
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
 ];
 
 /// Everything of ours that exists now, each as a readable line.
@@ -116,7 +124,13 @@ fn collect_cgroups(directory: &Path, depth: u32, things: &mut BTreeSet<String>) 
         if !fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir()) {
             continue;
         }
-        if path.file_name().is_some_and(|name| name.to_string_lossy().contains("boathouse")) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        // The node plugin's own cgroup stays on a host, as does its keepers'. One of a mount goes with the mount; with
+        // a process in it, it is that process which is left.
+        let of_a_mount = directory.ends_with("boathouse") && name != "keepers";
+        let empty = || fs::read_to_string(path.join("cgroup.procs")).is_ok_and(|members| members.is_empty());
+        let of_a_cluster = ["kubepods", "k8s.io"].contains(&&*name);
+        if (of_a_mount && empty()) || of_a_cluster || (name != "boathouse" && name.contains("boathouse")) {
             things.insert(format!("cgroup {}", path.display()));
         }
         if depth < 5 {

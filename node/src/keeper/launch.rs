@@ -1,6 +1,7 @@
 //! Starting a keeper.
 
 use super::KeeperError;
+use crate::host::Cradle;
 use csi_proto::frame;
 use csi_proto::keeper::v1::{Launch, LaunchReply, Launched, launch_reply::Outcome};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
@@ -14,25 +15,39 @@ use std::time::Duration;
 /// How long a keeper may take to start its daemon: two fork-and-execs on a busy node.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Starts a keeper and hands it everything it needs over a socket it inherits as stdin: nothing secret in its
-/// arguments or environment, and no descriptor but that one.
+/// Starts a keeper in its cradle and hands it everything it needs over a socket it inherits as stdin: nothing secret
+/// in its arguments or environment, and no descriptor but that one.
 ///
 /// The keeper leaves this process' session by itself and outlives it.
 ///
 /// # Errors
 /// When keeper or daemon do not start; neither then runs.
-pub async fn launch(program: &Path, request: Launch, fuse: OwnedFd) -> Result<Launched, KeeperError> {
+pub async fn launch(
+    program: &Path,
+    request: Launch,
+    fuse: OwnedFd,
+    cradle: Cradle,
+) -> Result<Launched, KeeperError> {
     let failed = |reason: String| KeeperError::Start { program: program.to_owned(), reason };
+    let hint = match cradle.leaves_container() {
+        true => "; the state directory must be a hostPath volume at its path on the host",
+        false => "",
+    };
     let (ours, theirs) = UnixStream::pair().map_err(|error| failed(format!("make its socket: {error}")))?;
-    // Dropping the handle of a child that still runs leaves it running; tokio collects its exit.
-    let mut child = tokio::process::Command::new(program)
+    let mut command = tokio::process::Command::new(program);
+    command
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .env_clear()
-        .current_dir("/")
-        .spawn()
-        .map_err(|error| failed(error.to_string()))?;
+        .current_dir("/");
+    // Without it the standard library need not fork.
+    if cradle.is_elsewhere() {
+        // SAFETY: `enter` makes only system calls, allocates nothing and takes no lock.
+        unsafe { command.pre_exec(move || cradle.enter()) };
+    }
+    // Dropping the handle of a child that still runs leaves it running; tokio collects its exit.
+    let mut child = command.spawn().map_err(|error| failed(format!("{error}{hint}")))?;
     let daemon = Path::new(&request.daemon_path).to_owned();
     let answer = tokio::task::spawn_blocking(move || hand_over(ours, &request, fuse))
         .await

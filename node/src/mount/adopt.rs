@@ -42,6 +42,9 @@ pub enum AdoptError {
     /// The mount table cannot be read.
     #[error(transparent)]
     Mount(#[from] MountError),
+    /// Programs that nobody runs any more cannot be removed.
+    #[error(transparent)]
+    Collect(#[from] crate::install::InstallError),
 }
 
 struct Living {
@@ -110,12 +113,13 @@ impl Mounts {
                 }
                 _ => {
                     tracing::info!(path = %directory.display(), "removing a mount nobody uses");
-                    dismantle(&directory, Duration::ZERO).await;
+                    dismantle(&self.shared.config.host, &directory, Duration::ZERO).await;
                     found.removed += 1;
                 }
             }
         }
         found.alive += living.len();
+        self.settle(&living);
         let ids: Vec<String> = living.iter().map(|one| one.record.id.clone()).collect();
         self.take_over(living);
         if unknown == 0 {
@@ -126,6 +130,31 @@ impl Mounts {
             self.release(&id).await;
         }
         Ok(found)
+    }
+
+    /// An earlier run may have ended between starting a keeper and that.
+    fn settle(&self, living: &[Living]) {
+        let pids: Vec<_> = living.iter().map(|one| (one.status.keeper_pid, one.status.daemon_pid)).collect();
+        let host = self.shared.config.host.clone();
+        tokio::spawn(async move {
+            for (keeper, daemon) in pids {
+                host.settle(keeper, daemon).await;
+            }
+        });
+    }
+
+    /// Removes installed programs that no mount was made with and no process runs: to be called once, after
+    /// [`Self::adopt`].
+    ///
+    /// # Errors
+    /// When a mount's directory cannot be listed, or one of the programs'; what was removed by then is not missed.
+    pub fn collect_programs(&self) -> Result<usize, AdoptError> {
+        let mut kept = self.shared.config.installed.files();
+        for directory in self.directories()? {
+            // A record that cannot be read names nothing; its keeper and daemon are seen running.
+            kept.extend(MountRecord::read(&directory).into_iter().flat_map(|record| record.files));
+        }
+        Ok(crate::install::collect(&self.shared.config.installed.bin, &kept)?)
     }
 
     fn directories(&self) -> Result<Vec<PathBuf>, AdoptError> {

@@ -4,6 +4,7 @@ use super::ask::{Answer, ask};
 use super::mounts::MountsConfig;
 use super::record::{MountKey, MountRecord, RecordError};
 use super::source::{dismantle, keeper_socket, source_name};
+use crate::host::cgroups::CgroupError;
 use crate::keeper::{self, Keeper, KeeperError};
 use crate::lease::{Generation, Lease};
 use boathouse_bucket::{BucketClient, BucketError, S3Target};
@@ -38,6 +39,9 @@ pub enum CreateError {
     /// The keeper or the daemon did not start.
     #[error(transparent)]
     Keeper(#[from] KeeperError),
+    /// There is no cgroup for the keeper.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
     /// The daemon ended before it served anything.
     #[error("FUSE daemon goofys {how} before it served bucket {bucket}; its last lines: {output}")]
     Died {
@@ -122,7 +126,7 @@ pub(super) async fn create(
     let made = build(config, record, directory, lease, deadline).await;
     if made.is_err() {
         // Nobody has seen the mount yet: nothing to wait for.
-        dismantle(directory, Duration::ZERO).await;
+        dismantle(&config.host, directory, Duration::ZERO).await;
     }
     made
 }
@@ -154,13 +158,22 @@ async fn build(
         let (keeper, source) = (config.installed.keeper.clone(), directory.join("source"));
         AbortOnDropHandle::new(tokio::spawn(async move { ask(&keeper, "list", &source, deadline).await }))
     };
+    let cradle = config.host.cradle(&record.id)?;
     // Never dropped half way: a keeper that is being started could not be found again.
     let launched =
-        keeper::launch(&config.installed.keeper, orders(config, record, directory, lease), fuse).await;
-    if let Err(error) = launched {
-        drop(needed);
-        verdict(bucket, probe.await)?;
-        return Err(error.into());
+        keeper::launch(&config.installed.keeper, orders(config, record, directory, lease), fuse, cradle)
+            .await;
+    match launched {
+        Ok(launched) => {
+            let host = config.host.clone();
+            // Slow, and nobody needs to wait for it.
+            tokio::spawn(async move { host.settle(launched.keeper_pid, launched.daemon_pid).await });
+        }
+        Err(error) => {
+            drop(needed);
+            verdict(bucket, probe.await)?;
+            return Err(error.into());
+        }
     }
     let read = async {
         let answer = listed.await.unwrap_or_else(|panic| Answer::Failed(std::io::Error::other(panic)));
@@ -284,7 +297,7 @@ fn orders(config: &MountsConfig, record: &MountRecord, directory: &Path, lease: 
         daemon_uid: record.daemon_uid,
         daemon_gid: record.daemon_uid,
         poll_ms: crate::clock::millis(config.poll),
-        ca_file: config.s3_ca_file.as_deref().map(text).unwrap_or_default(),
+        ca_file: config.installed.ca_file.as_deref().map(text).unwrap_or_default(),
         generation: Some(lease.generation.as_ref().into()),
         login: Some(lease.lineage.login().to_wire()),
     }

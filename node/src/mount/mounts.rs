@@ -4,6 +4,7 @@ use super::create::{CreateError, check, create, obituary};
 use super::ours;
 use super::record::{MountKey, MountRecord};
 use super::source::{Binding, Health, Source, dismantle, keeper_socket, targets};
+use crate::host::Host;
 use crate::install::Installed;
 use crate::keeper::{Keeper, KeeperError};
 use crate::lease::{Lease, Leases};
@@ -32,8 +33,8 @@ pub struct MountsConfig {
     pub installed: Installed,
     /// How long one hand-out of keys may be used before the daemon asks again.
     pub poll: Duration,
-    /// PEM file with the certificate authorities of S3 endpoints; none for the system's.
-    pub s3_ca_file: Option<PathBuf>,
+    /// Where keepers live.
+    pub host: Host,
     /// Connections for probing buckets.
     pub http: Http,
     /// How long an S3 endpoint may take to answer the first request.
@@ -115,7 +116,7 @@ impl Mounts {
         let shared = &self.shared;
         let id = hex::encode(rand::random::<[u8; 8]>());
         let daemon_uid = shared.take_uid()?;
-        let record = MountRecord { id: id.clone(), key, daemon_uid };
+        let record = MountRecord { id: id.clone(), key, daemon_uid, files: shared.config.installed.files() };
         let directory = shared.config.mounts_dir.join(&id);
         if let Err(error) = create(&shared.config, &record, &directory, &lease, deadline).await {
             // The directory stays when the daemon could not be ended: it may still run as that user.
@@ -170,7 +171,7 @@ impl Mounts {
         if self.shared.sources().remove(id).is_none() {
             return Vec::new();
         }
-        if dismantle(&source.directory, self.shared.config.unmount_grace).await {
+        if dismantle(&self.shared.config.host, &source.directory, self.shared.config.unmount_grace).await {
             self.shared.uids().remove(&source.daemon_uid);
         }
         self.shared.count();
@@ -188,7 +189,7 @@ impl Mounts {
         }
         let held =
             Keeper::at(&keeper_socket(&directory)).status().await.ok().and_then(|status| status.current);
-        dismantle(&directory, self.shared.config.unmount_grace).await;
+        dismantle(&self.shared.config.host, &directory, self.shared.config.unmount_grace).await;
         held.map(|generation| self.shared.leases.revoke_noted(&generation.id)).into_iter().flatten().collect()
     }
 

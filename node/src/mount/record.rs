@@ -23,6 +23,9 @@ pub struct MountRecord {
     pub key: MountKey,
     /// The user its FUSE daemon runs as; no other mount has the same.
     pub daemon_uid: u32,
+    /// The installed files it runs from.
+    #[serde(default)]
+    pub files: Vec<PathBuf>,
 }
 
 /// A record that cannot be written or read.
@@ -84,7 +87,8 @@ mod tests {
         let spec = Parameters::parse(&attributes, Strictness::Refuse).unwrap().spec;
         let identity = Identity::of_keys("AK", &"super-secret".into());
         let lease = LeaseKey { identity, vault_path: String::new(), ttl: None };
-        let record = MountRecord { id: "m".into(), key: MountKey { lease, spec }, daemon_uid: 5 };
+        let record =
+            MountRecord { id: "m".into(), key: MountKey { lease, spec }, daemon_uid: 5, files: Vec::new() };
         let directory = tempfile::tempdir().unwrap();
         record.write(directory.path()).unwrap();
         let text = std::fs::read_to_string(directory.path().join("mount.json")).unwrap();

@@ -2,6 +2,7 @@
 
 use super::record::{MountKey, MountRecord};
 use super::{SOURCE_PREFIX, ours};
+use crate::host::Host;
 use crate::keeper::{Keeper, KeeperError};
 use crate::lease::Lineage;
 use boathouse_mounts::MountError;
@@ -141,11 +142,11 @@ pub(super) fn targets(id: &str, directory: &Path) -> Result<Vec<PathBuf>, MountE
     Ok(bound.map(|entry| entry.mount_point).collect())
 }
 
-/// Takes down what there is of a mount: the FUSE mount, the daemon, the keeper, the directory. Nothing here
+/// Takes down what there is of a mount: the FUSE mount, the daemon, the keeper, its cgroups, the directory. Nothing here
 /// waits for the daemon to answer, and nothing that may hold data is deleted: only files and empty directories
 /// this crate made. False when the daemon could not be ended: then its directory stays, so that the next start
 /// finds it again.
-pub(super) async fn dismantle(directory: &Path, grace: Duration) -> bool {
+pub(super) async fn dismantle(host: &Host, directory: &Path, grace: Duration) -> bool {
     let source = directory.join("source");
     let table = boathouse_mounts::table().unwrap_or_default();
     let device = boathouse_mounts::top_at(&table, &source).map(|entry| entry.device);
@@ -178,6 +179,10 @@ pub(super) async fn dismantle(directory: &Path, grace: Duration) -> bool {
             }
             return false;
         }
+    }
+    // Before the directory, which is what reminds the next start of them.
+    if let Some(id) = directory.file_name().and_then(|name| name.to_str()) {
+        host.release(id).await;
     }
     MountRecord::remove(directory);
     let _ = std::fs::remove_file(keeper_socket(directory));

@@ -114,6 +114,7 @@ fn create_code(error: &CreateError) -> Code {
         CreateError::Endpoint { .. } => Code::InvalidArgument,
         CreateError::NoUser => Code::ResourceExhausted,
         CreateError::Keeper(_)
+        | CreateError::Cgroup(_)
         | CreateError::Probe { .. }
         | CreateError::Died { .. }
         | CreateError::Unreadable { .. }

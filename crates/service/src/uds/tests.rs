@@ -25,6 +25,18 @@ fn endpoints() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_left_is_replaced_by_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.sock");
+    drop(bind_private(&path).await.unwrap().leave_file());
+    assert!(path.exists() && UnixStream::connect(&path).await.is_err());
+    let next = bind_private(&path).await.unwrap();
+    UnixStream::connect(&path).await.unwrap();
+    drop(next);
+    assert!(!path.exists());
+}
+
+#[tokio::test]
 async fn makes_the_directory_and_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("deep/er/x.sock");

@@ -1,0 +1,5 @@
+//! What the node plugin does to be found by kubelet, beside serving CSI.
+
+pub mod flex_driver;
+pub mod registration;
+pub mod taint;
