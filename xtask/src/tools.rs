@@ -1,7 +1,7 @@
 //! `cargo xtask tools`: the third-party programs.
 
 use crate::ui;
-use boathouse_testkit::parts::{Event, Parts, Progress};
+use boathouse_testkit::parts::{Event, KubernetesParts, PackagingParts, Parts, Progress};
 use std::io::{IsTerminal as _, Write as _, stderr};
 use std::time::Duration;
 
@@ -9,9 +9,10 @@ const VAULT_1_21: &str = "Vault 1.21.0";
 
 /// Get the third-party programs that tests and demonstrations run.
 ///
-/// OpenBao comes from Python packages; MinIO, Vault 1.4.0, goofys and csi-sanity are built from Go modules. All are
-/// pinned by version and checksum under tools/, and kept in the user's cache directory ($XDG_CACHE_HOME or
-/// ~/.cache), so that the second call takes no time. The first takes five to ten minutes on two cores.
+/// OpenBao comes from Python packages; MinIO, Vault 1.4.0, goofys, csi-sanity, helm, kustomize and Kubernetes are
+/// built from Go modules. All are pinned by version and checksum under tools/, and kept in the user's cache directory
+/// ($XDG_CACHE_HOME or ~/.cache), so that the second call takes no time. The first takes a quarter of an hour on two
+/// cores.
 ///
 /// `vault-1.21` builds Vault 1.21.0 instead, in ten more minutes. Tests run the secrets engine under it too where it
 /// is there, and nothing else builds it.
@@ -40,8 +41,13 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         println!("{VAULT_1_21:17} {}", path.display());
         return Ok(());
     }
-    let parts = if arguments.locate { Parts::locate()? } else { Parts::obtain(&mut Lines::new())? };
-    for (name, path) in parts.named() {
+    let (parts, packaging, kubernetes) = if arguments.locate {
+        (Parts::locate()?, PackagingParts::locate()?, KubernetesParts::locate()?)
+    } else {
+        let lines = &mut Lines::new();
+        (Parts::obtain(lines)?, PackagingParts::obtain(lines)?, KubernetesParts::obtain(lines)?)
+    };
+    for (name, path) in parts.named().into_iter().chain(packaging.named()).chain(kubernetes.named()) {
         println!("{name:17} {}", path.display());
     }
     match Parts::vault_1_21() {

