@@ -1,6 +1,6 @@
 //! What can be typed after `cargo xtask`.
 
-use crate::{bench, demo, docs, sanity, test, tools};
+use crate::{bench, cluster, demo, docs, images, sanity, test, tools};
 use clap::{Parser, Subcommand};
 
 /// Boathouse's menu: get the third-party programs, check and test everything.
@@ -33,6 +33,13 @@ pub(crate) enum Task {
     Sanity(sanity::Arguments),
     /// Measure mount times and memory on this machine
     Bench(bench::Arguments),
+    /// A real one-node Kubernetes on this machine: up, down, kubectl, logs
+    #[command(disable_help_flag = true)]
+    Cluster(cluster::Arguments),
+    /// Install the product on such a cluster, from its chart and images, and test it with pods
+    E2e(cluster::Suite),
+    // As for the demonstration.
+    Images(images::Arguments),
     /// Write the generated parts of docs/ anew, or check them
     Docs(docs::Arguments),
 }

@@ -4,8 +4,10 @@
 
 mod bench;
 mod cli;
+mod cluster;
 mod demo;
 mod docs;
+mod images;
 mod sanity;
 mod session;
 mod test;
@@ -23,6 +25,9 @@ fn main() -> ExitCode {
         Task::Test(arguments) => test::run(&arguments).map(|()| ExitCode::SUCCESS),
         Task::Sanity(arguments) => sanity::run(&arguments).map(|()| ExitCode::SUCCESS),
         Task::Bench(arguments) => bench::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Task::Cluster(arguments) => cluster::run(&arguments),
+        Task::E2e(arguments) => cluster::suite(&arguments),
+        Task::Images(arguments) => images::run(&arguments).map(|()| ExitCode::SUCCESS),
         Task::Docs(arguments) => docs::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
     match outcome {

@@ -11,7 +11,7 @@ mod story;
 mod users;
 mod world;
 
-use crate::ui;
+use crate::{cluster, ui};
 use anyhow::bail;
 use boathouse_testkit::leftovers::Snapshot;
 use prepare::Prepared;
@@ -34,6 +34,9 @@ pub(crate) struct Arguments {
     /// Leave it running before the last act, print what to type to look around, and end on Ctrl-C
     #[arg(long)]
     keep: bool,
+    /// Show it with real pods instead: on a one-node Kubernetes of its own, from the chart and the images
+    #[arg(long, conflicts_with = "keep")]
+    cluster: bool,
 }
 
 /// How a demonstration ended.
@@ -44,6 +47,9 @@ enum Ending {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    if arguments.cluster {
+        return cluster::demo();
+    }
     Ok(match demonstrate(arguments)? {
         Ending::Shown => ExitCode::SUCCESS,
         Ending::False(_) => ExitCode::FAILURE,
@@ -54,7 +60,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 /// The demonstration as a test.
 pub(crate) fn test() -> anyhow::Result<()> {
-    match demonstrate(&Arguments { keep: false })? {
+    match demonstrate(&Arguments { keep: false, cluster: false })? {
         Ending::Shown => Ok(()),
         Ending::False(count) => bail!("{count} claims are false"),
         Ending::Interrupted => bail!("interrupted"),

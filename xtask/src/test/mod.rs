@@ -1,5 +1,6 @@
 //! `cargo xtask test`: a sequence of named steps.
 
+mod cluster_ends;
 mod deny;
 mod fuzz;
 mod interrupt;

@@ -1,10 +1,10 @@
 //! The steps, in the order they run: what fails fast comes first.
 
-use super::{deny, fuzz, interrupt};
+use super::{cluster_ends, deny, fuzz, interrupt};
 use crate::tools::Lines;
-use crate::{demo, docs, sanity};
+use crate::{cluster, demo, docs, sanity};
 use anyhow::{Context as _, bail};
-use boathouse_testkit::parts::Parts;
+use boathouse_testkit::parts::{KubernetesParts, PackagingParts, Parts};
 use boathouse_testkit::programs::{Profile, Programs};
 use boathouse_testkit::requirement;
 use std::path::Path;
@@ -25,7 +25,7 @@ impl Step {
     }
 }
 
-pub(super) const STEPS: [Step; 16] = [
+pub(super) const STEPS: [Step; 19] = [
     Step { name: "fmt", group: "lint", about: "source is formatted as rustfmt would", run: fmt },
     Step { name: "clippy", group: "lint", about: "no warning in any target", run: clippy },
     Step { name: "rustdoc", group: "lint", about: "documentation builds without warnings", run: rustdoc },
@@ -57,6 +57,12 @@ pub(super) const STEPS: [Step; 16] = [
         about: "flags in docs/ are those of the programs, and no link is dead",
         run: docs::test,
     },
+    Step {
+        name: "chart",
+        group: "test",
+        about: "the chart and the kustomize base, as helm and kustomize make them",
+        run: chart,
+    },
     Step { name: "stack", group: "test", about: "the servers that the integration tests run on", run: stack },
     Step { name: "integration", group: "test", about: "the whole system with real parts", run: integration },
     Step {
@@ -64,6 +70,18 @@ pub(super) const STEPS: [Step; 16] = [
         group: "test",
         about: "upstream's CSI conformance suite against the release binaries",
         run: sanity::all,
+    },
+    Step {
+        name: "e2e",
+        group: "test",
+        about: "pods on a real one-node Kubernetes, from chart and images",
+        run: cluster::test,
+    },
+    Step {
+        name: "cluster",
+        group: "test",
+        about: "a one-node Kubernetes comes up, and leaves nothing whichever way it ends",
+        run: cluster_ends::run,
     },
     Step { name: "demo", group: "test", about: "the demonstration, every claim of it true", run: demo::test },
     Step {
@@ -124,7 +142,7 @@ fn alone() -> anyhow::Result<()> {
     for package in packages {
         check(&mut cargo(&["check", "--locked", "--quiet", "--package", package]))?;
     }
-    for features in ["csi", "plugin"] {
+    for features in ["csi", "kubelet", "plugin"] {
         check(&mut cargo(&[
             "check",
             "--locked",
@@ -167,6 +185,8 @@ fn golden() -> anyhow::Result<()> {
 
 fn tools() -> anyhow::Result<()> {
     Parts::obtain(&mut Lines::new())?;
+    PackagingParts::obtain(&mut Lines::new())?;
+    KubernetesParts::obtain(&mut Lines::new())?;
     Ok(())
 }
 
@@ -187,6 +207,11 @@ fn stack() -> anyhow::Result<()> {
         "--",
         "--ignored",
     ]))
+}
+
+fn chart() -> anyhow::Result<()> {
+    PackagingParts::obtain(&mut Lines::new())?;
+    check(&mut cargo(&["test", "--locked", "--package", "boathouse-deploy", "--", "--include-ignored"]))
 }
 
 fn integration() -> anyhow::Result<()> {

@@ -1,0 +1,126 @@
+//! The command-line client, for what a test asks of the API server.
+
+use super::clean;
+use crate::place::Place;
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// `kubectl` as administrator.
+#[derive(Debug, Clone)]
+pub struct Kubectl {
+    program: PathBuf,
+    config: PathBuf,
+    home: PathBuf,
+}
+
+impl Kubectl {
+    pub(super) fn new(place: &Place, program: &Path, config: &Path) -> Self {
+        Self { program: program.to_owned(), config: config.to_owned(), home: place.path("home") }
+    }
+
+    /// A command to add arguments to.
+    pub fn command(&self) -> Command {
+        let mut command = clean(&self.program, &self.home);
+        command.env("KUBECONFIG", &self.config);
+        command
+    }
+
+    /// Runs it; what it prints.
+    ///
+    /// # Errors
+    /// Its words on standard error.
+    pub fn run(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        self.feed(arguments, "")
+    }
+
+    fn feed(&self, arguments: &[&str], input: &str) -> anyhow::Result<String> {
+        let mut command = self.command();
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().context("run kubectl")?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // One that needs no input may have ended already; its status says whether that is well.
+            let _ = stdin.write_all(input.as_bytes());
+        }
+        let output = child.wait_with_output().context("wait for kubectl")?;
+        if !output.status.success() {
+            bail!("`kubectl {}`: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Creates or changes objects. Several as one `List`.
+    ///
+    /// # Errors
+    /// The API server's words.
+    pub fn apply(&self, objects: &[Value]) -> anyhow::Result<()> {
+        let list = serde_json::json!({ "apiVersion": "v1", "kind": "List", "items": objects });
+        self.feed(&["apply", "--server-side", "--force-conflicts", "-f", "-"], &list.to_string()).map(drop)
+    }
+
+    /// One object; `None` when it is not there.
+    ///
+    /// # Errors
+    /// The API server's words.
+    pub fn get(&self, kind: &str, namespace: Option<&str>, name: &str) -> anyhow::Result<Option<Value>> {
+        let mut arguments = vec!["get", kind, name, "-o", "json", "--ignore-not-found"];
+        arguments.extend(namespace.iter().flat_map(|namespace| ["-n", *namespace]));
+        let text = self.run(&arguments)?;
+        if text.trim().is_empty() {
+            return Ok(None);
+        }
+        serde_json::from_str(&text).map(Some).context("kubectl's JSON")
+    }
+
+    /// All objects of a kind in a namespace.
+    ///
+    /// # Errors
+    /// The API server's words.
+    pub fn list(&self, kind: &str, namespace: &str) -> anyhow::Result<Vec<Value>> {
+        let text = self.run(&["get", kind, "-n", namespace, "-o", "json"])?;
+        let mut list: Value = serde_json::from_str(&text).context("kubectl's JSON")?;
+        match list["items"].take() {
+            Value::Array(items) => Ok(items),
+            _ => bail!("`kubectl get {kind}` gave no list"),
+        }
+    }
+
+    /// Runs a command in a pod's first container; what it prints.
+    ///
+    /// # Errors
+    /// Its status and words.
+    pub fn exec(&self, namespace: &str, pod: &str, command: &[&str]) -> anyhow::Result<String> {
+        let mut arguments = vec!["exec", "-n", namespace, pod, "--"];
+        arguments.extend(command);
+        self.run(&arguments)
+    }
+
+    /// Asks until `look` finds what it looks for; its own last words when it does not within `limit`.
+    ///
+    /// # Errors
+    /// Time is up.
+    pub fn wait<T>(
+        &self,
+        what: &str,
+        limit: Duration,
+        mut look: impl FnMut(&Self) -> anyhow::Result<Option<T>>,
+    ) -> anyhow::Result<T> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let seen = look(self);
+            if let Ok(Some(found)) = seen {
+                return Ok(found);
+            }
+            if Instant::now() >= deadline {
+                return match seen {
+                    Err(error) => Err(error).with_context(|| format!("{what}: not within {limit:?}")),
+                    Ok(_) => bail!("{what}: not within {limit:?}"),
+                };
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Keepers outlive the node plugin's pod: no operation of a running pod fails, whatever happens to that.
+
+use super::pods::{self, idle, inline, options, with_volume};
+use super::processes;
+use super::product::{NAMESPACE, TAGS};
+use super::runner::{Case, alone};
+use super::worker::Worker;
+use super::world::World;
+use anyhow::{Context as _, ensure};
+use nix::sys::signal::Signal;
+use serde_json::json;
+use std::time::Duration;
+
+pub(super) fn cases() -> Vec<Case<World>> {
+    vec![
+        alone!(the_plugin_s_pod_is_deleted),
+        alone!(the_plugin_crashes),
+        alone!(the_plugin_is_upgraded),
+        alone!(the_product_is_installed_anew),
+        alone!(a_second_plugin_on_the_node),
+        alone!(memory_limit_takes_one_daemon),
+    ]
+}
+
+fn the_plugin_s_pod_is_deleted(world: &mut World) -> anyhow::Result<()> {
+    let worker = Worker::start(world, "outlives-deletion")?;
+    let pod = world.product.pod(&world.cluster)?;
+    pods::delete(world.cluster.kubectl(), NAMESPACE, &pod)?;
+    worker.progress(world)?;
+    world.product.ready(&world.cluster)?;
+    worker.end(world)
+}
+
+/// SIGKILL: its sockets stay behind, and the container is started again.
+fn the_plugin_crashes(world: &mut World) -> anyhow::Result<()> {
+    let worker = Worker::start(world, "outlives-crash")?;
+    let [pid] = processes::named("boathouse-node")[..] else { anyhow::bail!("not one node plugin") };
+    processes::signal(pid, Signal::SIGKILL)?;
+    worker.progress(world)?;
+    world.cluster.kubectl().wait("another node plugin", Duration::from_secs(30), |_| {
+        let now = processes::named("boathouse-node");
+        Ok((now.len() == 1 && now[0] != pid).then_some(()))
+    })?;
+    world.product.ready(&world.cluster)?;
+    worker.end(world)
+}
+
+/// Another image, and back. The keeper of the worker's mount stays the process it was.
+fn the_plugin_is_upgraded(world: &mut World) -> anyhow::Result<()> {
+    let worker = Worker::start(world, "outlives-upgrade")?;
+    let keepers = processes::named("boathouse-keeper");
+    for tag in [TAGS[1], TAGS[0]] {
+        world.product.install(&world.cluster, &json!({ "image": { "tag": tag } }))?;
+        let pod = world.product.pod(&world.cluster)?;
+        let pod = world.cluster.kubectl().get("pod", Some(NAMESPACE), &pod)?.context("no pod")?;
+        let image = pod["spec"]["containers"][0]["image"].as_str().unwrap_or_default().to_owned();
+        ensure!(image.ends_with(&format!(":{tag}")), "the pod runs {image}");
+        worker.progress(world)?;
+    }
+    ensure!(processes::named("boathouse-keeper") == keepers, "the keepers were {keepers:?}");
+    worker.end(world)
+}
+
+fn the_product_is_installed_anew(world: &mut World) -> anyhow::Result<()> {
+    let worker = Worker::start(world, "outlives-uninstall")?;
+    world.product.uninstall()?;
+    worker.progress(world)?;
+    world.product.install(&world.cluster, &json!({}))?;
+    worker.end(world)
+}
+
+/// As in an upgrade gone wrong: a second pod of the plugin keeps away from the first one's mounts, and says why.
+fn a_second_plugin_on_the_node(world: &mut World) -> anyhow::Result<()> {
+    let worker = Worker::start(world, "two-plugins")?;
+    let kubectl = world.cluster.kubectl();
+    let set = kubectl.get("daemonset", Some(NAMESPACE), "boathouse-node")?.context("no DaemonSet")?;
+    let mut spec = set["spec"]["template"]["spec"].clone();
+    let container = &mut spec["containers"][0];
+    // Not the first one's port: kubelet itself would refuse the pod.
+    container["ports"] = json!([]);
+    for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+        container[probe] = json!(null);
+    }
+    let variables = container["env"].as_array_mut().context("no environment")?;
+    for variable in variables {
+        if variable["name"] == "BOATHOUSE_METRICS_ADDR" {
+            variable["value"] = "127.0.0.1:9819".into();
+        }
+    }
+    spec["restartPolicy"] = "Never".into();
+    let second = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "second", "namespace": NAMESPACE }, "spec": spec });
+    kubectl.apply(&[second])?;
+    let said = kubectl.wait("the second plugin gives up", Duration::from_secs(30), |kubectl| {
+        let pod = kubectl.get("pod", Some(NAMESPACE), "second")?.context("no pod")?;
+        if pod["status"]["phase"] != "Failed" {
+            return Ok(None);
+        }
+        kubectl.run(&["logs", "-n", NAMESPACE, "second"]).map(Some)
+    })?;
+    ensure!(said.contains("another boathouse-node uses this directory"), "{said}");
+    pods::delete(kubectl, NAMESPACE, "second")?;
+    world.product.ready(&world.cluster)?;
+    worker.end(world)
+}
+
+/// goofys keeps what is written until it is uploaded. One that needs more than its mount may have is killed, alone: its
+/// keeper goes on, and so does the other pod.
+fn memory_limit_takes_one_daemon(world: &mut World) -> anyhow::Result<()> {
+    let worker = Worker::start(world, "beside-greed")?;
+    world.product.install(&world.cluster, &json!({ "mounts": { "memoryLimit": "48Mi" } }))?;
+    let tenant = world.tenant("greed")?;
+    let kubectl = world.cluster.kubectl();
+    kubectl.apply(&[with_volume(idle("greed", "pod"), "/data", inline(&options(&tenant)))])?;
+    pods::running(kubectl, "greed", "pod")?;
+    let (daemon, keepers) = (processes::goofys_of(&tenant.bucket)?, processes::named("boathouse-keeper"));
+    let write = "for n in 1 2 3 4 5 6 7 8; do dd if=/dev/zero of=/data/big-$n bs=1M count=200 2>/dev/null & done; wait";
+    let said = pods::shell(kubectl, "greed", "pod", &format!("{write}; ls /data"));
+    ensure!(processes::goofys_of(&tenant.bucket).ok() != Some(daemon), "the daemon lives: {said:?}");
+    ensure!(processes::named("boathouse-keeper") == keepers, "a keeper is gone");
+    pods::delete(kubectl, "greed", "pod")?;
+    world.no_users(&tenant)?;
+    world.product.install(&world.cluster, &json!({}))?;
+    worker.end(world)
+}

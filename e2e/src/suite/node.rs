@@ -1,0 +1,191 @@
+//! What happens to nodes: kubelet crashes, drains, many pods at once, daemons that die or hang.
+
+use super::pods::{self, idle, inline, options, with_volume};
+use super::runner::{Case, alone, beside};
+use super::worker::Worker;
+use super::world::World;
+use super::{processes, product};
+use anyhow::{Context as _, ensure};
+use nix::sys::signal::Signal;
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+/// A hung or dead daemon may keep a pod this long.
+const UNPUBLISH: Duration = Duration::from_secs(10);
+const CROWD: usize = 30;
+
+pub(super) fn cases() -> Vec<Case<World>> {
+    vec![
+        beside!(publishing_again_is_no_work),
+        beside!(a_namespace_is_deleted),
+        beside!(the_daemon_is_killed),
+        beside!(the_daemon_hangs),
+        alone!(a_pod_is_deleted_while_it_mounts),
+        alone!(kubelet_crashes),
+        alone!(the_node_is_drained),
+        alone!(thirty_pods_at_once),
+        alone!(the_startup_taint_goes),
+    ]
+}
+
+/// kubelet publishes again every 10 to 15 s here: no log line, no daemon, no key.
+fn publishing_again_is_no_work(world: &World) -> anyhow::Result<()> {
+    let tenant = world.tenant("again")?;
+    let kubectl = world.cluster.kubectl();
+    kubectl.apply(&[with_volume(idle("again", "pod"), "/data", inline(&options(&tenant)))])?;
+    let uid = pods::running(kubectl, "again", "pod")?;
+    let daemon = processes::goofys_of(&tenant.bucket)?;
+    let users = tenant.users_among(&world.block(world.stack.minio_users())?);
+    // kubelet publishes a second time right after the first.
+    std::thread::sleep(Duration::from_secs(3));
+    let of_pod = |log: String| log.lines().filter(|line| line.contains(&uid)).count();
+    let before = of_pod(world.product.logs(&world.cluster)?);
+    std::thread::sleep(Duration::from_secs(32));
+    let log = world.product.logs(&world.cluster)?;
+    ensure!(of_pod(log) == before, "publishing again is logged");
+    ensure!(processes::goofys_of(&tenant.bucket)? == daemon, "another daemon");
+    ensure!(tenant.users_among(&world.block(world.stack.minio_users())?) == users, "other keys");
+    pods::delete(kubectl, "again", "pod")?;
+    world.no_users(&tenant)
+}
+
+fn a_namespace_is_deleted(world: &World) -> anyhow::Result<()> {
+    let tenant = world.tenant("doomed")?;
+    let kubectl = world.cluster.kubectl();
+    let pods =
+        ["one", "two"].map(|name| with_volume(idle("doomed", name), "/data", inline(&options(&tenant))));
+    kubectl.apply(&pods)?;
+    for name in ["one", "two"] {
+        pods::running(kubectl, "doomed", name)?;
+    }
+    kubectl.run(&["delete", "namespace", "doomed", "--timeout=60s"])?;
+    world.no_users(&tenant)
+}
+
+/// Healing is another matter; here the pod must be able to go.
+fn the_daemon_is_killed(world: &World) -> anyhow::Result<()> {
+    goes_in_time(world, "daemon-killed", Signal::SIGKILL)
+}
+
+fn the_daemon_hangs(world: &World) -> anyhow::Result<()> {
+    goes_in_time(world, "daemon-hangs", Signal::SIGSTOP)
+}
+
+fn goes_in_time(world: &World, namespace: &str, signal: Signal) -> anyhow::Result<()> {
+    let tenant = world.tenant(namespace)?;
+    let kubectl = world.cluster.kubectl();
+    kubectl.apply(&[with_volume(idle(namespace, "pod"), "/data", inline(&options(&tenant)))])?;
+    pods::running(kubectl, namespace, "pod")?;
+    processes::signal(processes::goofys_of(&tenant.bucket)?, signal)?;
+    let began = Instant::now();
+    pods::delete(kubectl, namespace, "pod")?;
+    // The container's two seconds of grace are kubelet's.
+    let limit = UNPUBLISH + Duration::from_secs(5);
+    ensure!(began.elapsed() < limit, "the pod took {:?} to go", began.elapsed());
+    world.no_users(&tenant)
+}
+
+/// MinIO accepts and says nothing, so the mount is under way when the pod goes.
+fn a_pod_is_deleted_while_it_mounts(world: &mut World) -> anyhow::Result<()> {
+    let tenant = world.tenant("midway")?;
+    let kubectl = world.cluster.kubectl();
+    world.stack.minio().pause()?;
+    let began = kubectl
+        .apply(&[with_volume(idle("midway", "pod"), "/data", inline(&options(&tenant)))])
+        .and_then(|()| {
+            kubectl.wait("the pod is on its node", Duration::from_secs(10), |kubectl| {
+                let pod = kubectl.get("pod", Some("midway"), "pod")?.context("no pod")?;
+                Ok(pod["status"]["containerStatuses"].is_array().then_some(()))
+            })
+        });
+    std::thread::sleep(Duration::from_secs(1));
+    let deleted = pods::delete(kubectl, "midway", "pod");
+    world.stack.minio().resume()?;
+    began?;
+    // It may only go once the call under way has ended.
+    if deleted.is_err() {
+        pods::gone(kubectl, "midway", "pod")?;
+    }
+    world.no_users(&tenant)
+}
+
+/// SIGKILL; a pod is deleted while there is no kubelet. The other goes on without a failed operation.
+fn kubelet_crashes(world: &mut World) -> anyhow::Result<()> {
+    let worker = Worker::start(world, "kubelet-crash")?;
+    let tenant = world.tenant("kubelet-gone")?;
+    let pod = with_volume(idle("kubelet-gone", "pod"), "/data", inline(&options(&tenant)));
+    world.cluster.kubectl().apply(&[pod])?;
+    pods::running(world.cluster.kubectl(), "kubelet-gone", "pod")?;
+    world.cluster.kill_kubelet()?;
+    world.cluster.kubectl().run(&["delete", "pod", "-n", "kubelet-gone", "pod", "--wait=false"])?;
+    std::thread::sleep(Duration::from_secs(2));
+    world.cluster.start_kubelet()?;
+    pods::gone(world.cluster.kubectl(), "kubelet-gone", "pod")?;
+    world.no_users(&tenant)?;
+    world.product.ready(&world.cluster)?;
+    worker.end(world)
+}
+
+fn the_node_is_drained(world: &mut World) -> anyhow::Result<()> {
+    let tenant = world.tenant("drained")?;
+    let kubectl = world.cluster.kubectl();
+    kubectl.apply(&[with_volume(idle("drained", "pod"), "/data", inline(&options(&tenant)))])?;
+    pods::running(kubectl, "drained", "pod")?;
+    let node = crate::warden::NODE;
+    let drain = kubectl.run(&[
+        "drain",
+        node,
+        "--force",
+        "--ignore-daemonsets",
+        "--delete-emptydir-data",
+        "--timeout=60s",
+    ]);
+    kubectl.run(&["uncordon", node])?;
+    drain?;
+    pods::gone(kubectl, "drained", "pod")?;
+    world.no_users(&tenant)
+}
+
+/// Start and stop of thirty pods, with the time per pod.
+fn thirty_pods_at_once(world: &mut World) -> anyhow::Result<()> {
+    let tenant = world.tenant("crowd")?;
+    let kubectl = world.cluster.kubectl();
+    let names: Vec<String> = (0..CROWD).map(|n| format!("pod-{n}")).collect();
+    // A folder each: pods with the same options would share one mount.
+    let pods: Vec<_> = names
+        .iter()
+        .map(|name| {
+            let mut own = options(&tenant);
+            own["bucket"] = format!("{}:{name}", tenant.bucket).into();
+            with_volume(idle("crowd", name), "/data", inline(&own))
+        })
+        .collect();
+    let began = Instant::now();
+    kubectl.apply(&pods)?;
+    let ready =
+        kubectl.run(&["wait", "-n", "crowd", "--for=condition=Ready", "pod", "--all", "--timeout=180s"]);
+    ready.with_context(|| world.product.logs(&world.cluster).unwrap_or_default())?;
+    let started = began.elapsed();
+    ensure!(processes::named("goofys").len() >= CROWD, "not a daemon each");
+    let began = Instant::now();
+    kubectl.run(&["delete", "pods", "-n", "crowd", "--all", "--timeout=180s"])?;
+    let stopped = began.elapsed();
+    let each = |total: Duration| total.as_millis() / CROWD as u128;
+    println!("          {CROWD} pods: {} ms per pod to start, {} ms to stop", each(started), each(stopped));
+    world.no_users(&tenant)
+}
+
+/// As a cluster autoscaler makes nodes: with the taint. The node plugin takes it away once it serves.
+fn the_startup_taint_goes(world: &mut World) -> anyhow::Result<()> {
+    let kubectl = world.cluster.kubectl();
+    let taint = "boathouse.statcan.gc.ca/not-ready";
+    kubectl.run(&["taint", "node", crate::warden::NODE, &format!("{taint}=:NoSchedule")])?;
+    let pod = world.product.pod(&world.cluster)?;
+    pods::delete(kubectl, product::NAMESPACE, &pod)?;
+    kubectl.wait("the taint goes", Duration::from_secs(30), |kubectl| {
+        let node = kubectl.get("node", None, crate::warden::NODE)?.context("no node")?;
+        let taints = node["spec"]["taints"].as_array().cloned().unwrap_or_default();
+        Ok(taints.iter().all(|one| one["key"] != json!(taint)).then_some(()))
+    })?;
+    world.product.ready(&world.cluster)
+}

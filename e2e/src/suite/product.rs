@@ -1,0 +1,159 @@
+//! The product as somebody would install it: images given to containerd, the chart by helm.
+
+use crate::cluster::{Cluster, VOLUME_PLUGIN_DIR};
+use crate::place::Place;
+use anyhow::{Context as _, bail};
+use boathouse_testkit::images::Images;
+use boathouse_testkit::parts::{PackagingParts, Parts};
+use boathouse_testkit::programs::Programs;
+use boathouse_testkit::stack::Stack;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+/// Where it is installed.
+pub(super) const NAMESPACE: &str = "boathouse-system";
+const RELEASE: &str = "boathouse";
+/// Two tags of the same programs: what an upgrade goes between.
+pub(super) const TAGS: [&str; 2] = ["e2e", "e2e-next"];
+const READY: Duration = Duration::from_secs(60);
+
+/// Where the images are; outside the cluster's directory, made before it exists.
+fn directory() -> PathBuf {
+    boathouse_testkit::repository().join("target/e2e-images")
+}
+
+/// Writes the node's image under both tags: the same files, and for containerd two images.
+pub(super) fn images(programs: &Programs, parts: &Parts) -> anyhow::Result<()> {
+    let images = Images::new(programs, parts)?;
+    for tag in TAGS {
+        images.write("boathouse-node", tag, &directory().join(tag))?;
+    }
+    Ok(())
+}
+
+/// The chart with the values of this cluster.
+#[derive(Debug)]
+pub(super) struct Product {
+    helm: PathBuf,
+    home: PathBuf,
+    config: PathBuf,
+    values: Value,
+}
+
+impl Product {
+    pub(super) fn new(place: &Place, stack: &Stack) -> anyhow::Result<Self> {
+        let values = json!({
+            "image": { "repository": "localhost/boathouse-node", "tag": TAGS[0], "pullPolicy": "Never" },
+            "vault": { "address": stack.bao().address() },
+            "s3": { "endpoint": format!("http://{}", stack.minio().authority()) },
+            "flexVolume": { "enabled": true, "install": true, "pluginDir": VOLUME_PLUGIN_DIR },
+            "startupTaint": { "remove": true },
+            // No kube-proxy: the service's address leads nowhere.
+            "node": { "extraEnv": [
+                { "name": "KUBERNETES_SERVICE_HOST", "value": "127.0.0.1" },
+                { "name": "KUBERNETES_SERVICE_PORT", "value": "6443" },
+            ] },
+            "log": { "filter": "info,boathouse_node=debug" },
+        });
+        Ok(Self {
+            helm: PackagingParts::locate()?.helm,
+            home: place.path("home"),
+            config: place.path("pki/admin.kubeconfig"),
+            values,
+        })
+    }
+
+    /// Gives containerd the images.
+    pub(super) fn import(cluster: &Cluster) -> anyhow::Result<()> {
+        for tag in TAGS {
+            cluster.import(&directory().join(tag).join("boathouse-node.tar"))?;
+        }
+        Ok(())
+    }
+
+    fn helm(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let mut command = Command::new(&self.helm);
+        command.env_clear().env("HOME", &self.home).env("KUBECONFIG", &self.config);
+        command.args(["--namespace", NAMESPACE]).args(arguments);
+        let output = command.output().context("run helm")?;
+        if !output.status.success() {
+            bail!("`helm {}`: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Installs or upgrades it, with `changes` over the values, and waits until the node plugin serves.
+    pub(super) fn install(&self, cluster: &Cluster, changes: &Value) -> anyhow::Result<()> {
+        let mut values = self.values.clone();
+        merge(&mut values, changes);
+        let file = self.home.join("values.json");
+        std::fs::write(&file, values.to_string()).context("write the chart's values")?;
+        let chart = boathouse_testkit::repository().join("deploy/charts/boathouse").display().to_string();
+        let file = file.display().to_string();
+        self.helm(&["upgrade", "--install", "--create-namespace", RELEASE, &chart, "--values", &file])?;
+        self.ready(cluster)
+    }
+
+    /// Waits until the DaemonSet's pod is of the present template and kubelet knows the driver.
+    pub(super) fn ready(&self, cluster: &Cluster) -> anyhow::Result<()> {
+        let limit = format!("--timeout={}s", READY.as_secs());
+        let kubectl = cluster.kubectl();
+        let rolled = kubectl.run(&["rollout", "status", "daemonset/boathouse-node", "-n", NAMESPACE, &limit]);
+        let ready = rolled.and_then(|_| {
+            kubectl.wait("kubelet knows the driver", READY, |kubectl| {
+                let node = kubectl.get("csinode", None, crate::warden::NODE)?;
+                let drivers = node.as_ref().and_then(|node| node["spec"]["drivers"].as_array());
+                let known =
+                    drivers.is_some_and(|all| all.iter().any(|one| one["name"] == super::pods::DRIVER));
+                Ok(known.then_some(()))
+            })
+        });
+        ready.with_context(|| {
+            let pods = kubectl.run(&["describe", "pods", "-n", NAMESPACE]).unwrap_or_default();
+            let log = self.logs(cluster).unwrap_or_default();
+            format!(
+                "the node plugin is not ready\n{pods}\n{log}\n{}",
+                cluster.said_of("kubelet", super::pods::DRIVER)
+            )
+        })
+    }
+
+    /// What the node plugin's pods have logged.
+    pub(super) fn logs(&self, cluster: &Cluster) -> anyhow::Result<String> {
+        cluster.kubectl().run(&[
+            "logs",
+            "-n",
+            NAMESPACE,
+            "-l",
+            "app.kubernetes.io/component=node",
+            "--tail=-1",
+        ])
+    }
+
+    /// The name of the node plugin's pod.
+    pub(super) fn pod(&self, cluster: &Cluster) -> anyhow::Result<String> {
+        let pods = cluster.kubectl().list("pods", NAMESPACE)?;
+        let pod = pods.iter().find(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+        let name = pod.and_then(|pod| pod["metadata"]["name"].as_str()).map(str::to_owned);
+        name.context("no pod of the node plugin")
+    }
+
+    pub(super) fn uninstall(&self) -> anyhow::Result<()> {
+        self.helm(&["uninstall", RELEASE, "--wait"]).map(drop)
+    }
+}
+
+/// `changes` over `values`, object by object as helm does; lists are joined.
+fn merge(values: &mut Value, changes: &Value) {
+    match (values, changes) {
+        (Value::Object(values), Value::Object(changes)) => {
+            for (name, change) in changes {
+                merge(values.entry(name.clone()).or_insert(Value::Null), change);
+            }
+        }
+        (Value::Array(values), Value::Array(changes)) => values.extend(changes.iter().cloned()),
+        (value, change) => *value = change.clone(),
+    }
+}

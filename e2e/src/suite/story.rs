@@ -1,0 +1,169 @@
+//! `cargo xtask demo --cluster`: the story with real pods, act by act, each claim measured.
+
+use super::pods::{self, flex, idle, inline, options, with_volume};
+use super::worker::Worker;
+use super::world::World;
+use super::{processes, product};
+use anyhow::{Context as _, bail, ensure};
+use boathouse_testkit::stack::Tenant;
+use std::time::{Duration, Instant};
+
+/// Where a notebook has its directories.
+const BASE: &str = "/home/jovyan/minio/standard";
+/// The life of keys in the act of rotation.
+const SHORT: &str = "20s";
+
+struct Teller {
+    act: Instant,
+    number: u32,
+}
+
+impl Teller {
+    fn act(&mut self, title: &str) {
+        self.number += 1;
+        self.act = Instant::now();
+        println!("\n{}. {title}", self.number);
+    }
+
+    /// What was typed or called.
+    fn call(&self, text: &str) {
+        println!("   > {text}");
+    }
+
+    /// What came back, or what is so.
+    fn so(&self, text: &str) {
+        for line in text.trim_end().lines() {
+            println!("   ✓ {:6.2} s  {line}", self.act.elapsed().as_secs_f64());
+        }
+    }
+}
+
+/// Tells it all.
+///
+/// # Errors
+/// The first claim that is not true.
+pub(super) fn tell(world: &mut World) -> anyhow::Result<()> {
+    let began = Instant::now();
+    let teller = &mut Teller { act: began, number: 0 };
+    driver(world, teller)?;
+    let alice = notebook(world, teller)?;
+    legacy(world, teller, &alice)?;
+    stranger(world, teller, &alice)?;
+    rotation(world, teller)?;
+    plugin_and_kubelet(world, teller)?;
+    the_end(world, teller, &alice)?;
+    println!("\nEvery claim held, in {:.0} s.", began.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn driver(world: &World, teller: &mut Teller) -> anyhow::Result<()> {
+    teller.act("A node with the driver, from chart and image");
+    let kubectl = world.cluster.kubectl();
+    teller.call("kubectl get pods -n boathouse-system; kubectl get csinode");
+    let pod = world.product.pod(&world.cluster)?;
+    let names = "jsonpath={.spec.drivers[*].name}";
+    let drivers = kubectl.run(&["get", "csinode", crate::warden::NODE, "-o", names])?;
+    ensure!(drivers.contains(pods::DRIVER), "kubelet knows {drivers:?}");
+    teller.so(&format!("pod {pod} serves; kubelet has registered {drivers}"));
+    Ok(())
+}
+
+fn notebook(world: &World, teller: &mut Teller) -> anyhow::Result<Tenant> {
+    teller.act("Alice's notebook: two directories, uid 1000, and one key that Vault makes for this pod");
+    let alice = world.tenant("alice")?;
+    let kubectl = world.cluster.kubectl();
+    let mut shared = options(&alice);
+    shared["bucket"] = "shared".into();
+    let pod = with_volume(idle("alice", "notebook"), &format!("{BASE}/private"), inline(&options(&alice)));
+    let began = Instant::now();
+    kubectl.apply(&[with_volume(pod, &format!("{BASE}/shared"), inline(&shared))])?;
+    pods::running(kubectl, "alice", "notebook")?;
+    teller.so(&format!("created and ready in {:.2} s", began.elapsed().as_secs_f64()));
+    let script = format!("echo 'x,y' > {BASE}/private/data.csv; cat {BASE}/private/data.csv");
+    teller.call(&format!("kubectl exec -n alice notebook -- sh -c \"{script}\""));
+    ensure!(pods::shell(kubectl, "alice", "notebook", &script)? == "x,y\n", "alice reads something else");
+    let users = alice.users_among(&world.block(world.stack.minio_users())?);
+    ensure!(users.len() == 1, "MinIO has {users:?}");
+    teller.so(&format!("the file is there, and MinIO has one user for both directories: {}", users[0]));
+    Ok(alice)
+}
+
+fn legacy(world: &World, teller: &mut Teller, alice: &Tenant) -> anyhow::Result<()> {
+    teller.act("A pod that was written for the FlexVolume driver");
+    let kubectl = world.cluster.kubectl();
+    kubectl.apply(&[with_volume(idle("alice", "old"), "/data", flex(&options(alice)))])?;
+    pods::running(kubectl, "alice", "old")?;
+    teller.call("kubectl exec -n alice old -- cat /data/data.csv");
+    ensure!(
+        pods::shell(kubectl, "alice", "old", "cat /data/data.csv")? == "x,y\n",
+        "the old pod reads otherwise"
+    );
+    teller.so("it reads what the notebook wrote");
+    pods::delete(kubectl, "alice", "old")
+}
+
+fn stranger(world: &World, teller: &mut Teller, alice: &Tenant) -> anyhow::Result<()> {
+    teller.act("Bob asks for Alice's keys");
+    world.tenant("bob")?;
+    let kubectl = world.cluster.kubectl();
+    kubectl.apply(&[with_volume(idle("bob", "curious"), "/data", inline(&options(alice)))])?;
+    pods::event(kubectl, "bob", "curious", &["FailedMount", "permission denied"])?;
+    teller.call("kubectl get events -n bob");
+    let events = pods::events(kubectl, "bob", "curious");
+    teller.so(events.lines().find(|line| line.contains("permission denied")).unwrap_or_default());
+    pods::delete(kubectl, "bob", "curious")
+}
+
+fn rotation(world: &World, teller: &mut Teller) -> anyhow::Result<()> {
+    teller.act("Keys rotate while a pod reads and writes");
+    let worker = Worker::start_with(world, "carol", |options| options["vault-ttl"] = SHORT.into())?;
+    let users = || -> anyhow::Result<Vec<String>> {
+        Ok(worker.tenant.users_among(&world.block(world.stack.minio_users())?))
+    };
+    let first = users()?;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let second = loop {
+        let now = users()?;
+        if let Some(user) = now.iter().find(|user| !first.contains(user)) {
+            break user.clone();
+        }
+        if Instant::now() > deadline {
+            bail!("{first:?} was not replaced within a minute");
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    };
+    teller.so(&format!("{} follows {} (keys live {SHORT} here)", second, first.join(", ")));
+    let rounds = worker.progress(world)?;
+    teller.so(&format!("{rounds} rounds of write, read and remove, and no failed operation"));
+    worker.end(world)
+}
+
+fn plugin_and_kubelet(world: &mut World, teller: &mut Teller) -> anyhow::Result<()> {
+    teller.act("The node plugin's pod is deleted and kubelet is killed while a pod reads and writes");
+    let worker = Worker::start(world, "dave")?;
+    let keepers = processes::named("boathouse-keeper");
+    let pod = world.product.pod(&world.cluster)?;
+    teller.call(&format!("kubectl delete pod -n {} {pod}", product::NAMESPACE));
+    pods::delete(world.cluster.kubectl(), product::NAMESPACE, &pod)?;
+    teller.call("kill -9 kubelet");
+    world.cluster.kill_kubelet()?;
+    world.cluster.start_kubelet()?;
+    world.product.ready(&world.cluster)?;
+    ensure!(processes::named("boathouse-keeper") == keepers, "the keepers are others");
+    let rounds = worker.progress(world)?;
+    teller.so(&format!("the keepers are the same processes; {rounds} rounds and no failed operation"));
+    worker.end(world)
+}
+
+fn the_end(world: &World, teller: &mut Teller, alice: &Tenant) -> anyhow::Result<()> {
+    teller.act("The notebook is deleted");
+    pods::delete(world.cluster.kubectl(), "alice", "notebook")?;
+    world.no_users(alice)?;
+    ensure!(processes::named("goofys").is_empty(), "a goofys is left");
+    teller.so("no mount, no goofys, no MinIO user; the file is in the bucket");
+    let kept = world.block(world.stack.minio().get_object(&alice.bucket, "data.csv"))?;
+    ensure!(kept == b"x,y\n", "the file is not what alice wrote");
+    world.finish().context("uninstall")?;
+    teller.so("helm uninstall leaves nothing");
+    Ok(())
+}

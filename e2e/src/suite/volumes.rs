@@ -1,0 +1,131 @@
+//! What a pod can mount, and how.
+
+use super::pods::{self, flex, idle, inline, options, with_volume};
+use super::runner::{Case, beside};
+use super::world::World;
+use anyhow::ensure;
+use serde_json::{Value, json};
+
+pub(super) fn cases() -> Vec<Case<World>> {
+    vec![
+        beside!(inline_volumes_of_a_notebook),
+        beside!(persistent_volume_of_two_pods),
+        beside!(persistent_volume_read_only),
+        beside!(flex_volume_of_a_legacy_pod),
+    ]
+}
+
+/// uid 1000, gid 100, the legacy injector's paths: a private bucket and a shared one that cost one MinIO user.
+fn inline_volumes_of_a_notebook(world: &World) -> anyhow::Result<()> {
+    let tenant = world.tenant("alice")?;
+    let (namespace, kubectl) = (tenant.namespace.as_str(), world.cluster.kubectl());
+    let mut shared = options(&tenant);
+    shared["bucket"] = "shared".into();
+    let base = "/home/jovyan/minio/standard";
+    let notebook =
+        with_volume(idle(namespace, "notebook"), &format!("{base}/private"), inline(&options(&tenant)));
+    let notebook = with_volume(notebook, &format!("{base}/shared"), inline(&shared));
+    kubectl.apply(&[notebook])?;
+    pods::running(kubectl, namespace, "notebook")?;
+    pods::round_trip(kubectl, namespace, "notebook", &format!("{base}/private"))?;
+    let listing = pods::shell(
+        kubectl,
+        namespace,
+        "notebook",
+        &format!("touch {base}/private/a; ls -ln {base}/private"),
+    )?;
+    ensure!(listing.contains(" 1000     100 "), "{listing}");
+    pods::shell(kubectl, namespace, "notebook", &format!("ls {base}/shared"))?;
+    let users = tenant.users_among(&world.block(world.stack.minio_users())?);
+    ensure!(users.len() == 1, "{users:?}");
+    pods::delete(kubectl, namespace, "notebook")?;
+    world.no_users(&tenant)
+}
+
+fn volume(name: &str, options: &Value, modes: &[&str]) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": { "name": name },
+        "spec": {
+            "capacity": { "storage": "1Gi" },
+            "accessModes": modes,
+            "persistentVolumeReclaimPolicy": "Retain",
+            "storageClassName": "",
+            "csi": { "driver": pods::DRIVER, "volumeHandle": name, "volumeAttributes": options },
+        },
+    })
+}
+
+fn claim(namespace: &str, name: &str, modes: &[&str]) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": { "name": name, "namespace": namespace },
+        "spec": {
+            "accessModes": modes,
+            "resources": { "requests": { "storage": "1Gi" } },
+            "storageClassName": "",
+            "volumeName": name,
+        },
+    })
+}
+
+/// Both pods see each other's files.
+fn persistent_volume_of_two_pods(world: &World) -> anyhow::Result<()> {
+    let tenant = world.tenant("pv-two")?;
+    let (namespace, kubectl) = (tenant.namespace.as_str(), world.cluster.kubectl());
+    let modes = ["ReadWriteMany"];
+    let claimed = json!({ "persistentVolumeClaim": { "claimName": "pv-two" } });
+    kubectl.apply(&[
+        volume("pv-two", &options(&tenant), &modes),
+        claim(namespace, "pv-two", &modes),
+        with_volume(idle(namespace, "one"), "/data", claimed.clone()),
+        with_volume(idle(namespace, "two"), "/data", claimed),
+    ])?;
+    for pod in ["one", "two"] {
+        pods::running(kubectl, namespace, pod)?;
+    }
+    pods::shell(kubectl, namespace, "one", "echo from one > /data/file")?;
+    let read = pods::shell(kubectl, namespace, "two", "cat /data/file")?;
+    ensure!(read == "from one\n", "{read:?}");
+    for pod in ["one", "two"] {
+        pods::delete(kubectl, namespace, pod)?;
+    }
+    kubectl.run(&["delete", "pvc", "pv-two", "-n", namespace])?;
+    kubectl.run(&["delete", "pv", "pv-two"])?;
+    world.no_users(&tenant)
+}
+
+/// `readOnly` of the claim in the pod.
+fn persistent_volume_read_only(world: &World) -> anyhow::Result<()> {
+    let tenant = world.tenant("pv-ro")?;
+    let (namespace, kubectl) = (tenant.namespace.as_str(), world.cluster.kubectl());
+    let modes = ["ReadOnlyMany"];
+    let claimed = json!({ "persistentVolumeClaim": { "claimName": "pv-ro", "readOnly": true } });
+    kubectl.apply(&[
+        volume("pv-ro", &options(&tenant), &modes),
+        claim(namespace, "pv-ro", &modes),
+        with_volume(idle(namespace, "reader"), "/data", claimed),
+    ])?;
+    pods::running(kubectl, namespace, "reader")?;
+    pods::shell(kubectl, namespace, "reader", "ls /data")?;
+    let written = pods::shell(kubectl, namespace, "reader", "echo no > /data/file");
+    let refused = written.as_ref().is_err_and(|error| error.to_string().contains("Read-only file system"));
+    ensure!(refused, "writing to it: {written:?}");
+    pods::delete(kubectl, namespace, "reader")?;
+    kubectl.run(&["delete", "pvc", "pv-ro", "-n", namespace])?;
+    kubectl.run(&["delete", "pv", "pv-ro"])?;
+    world.no_users(&tenant)
+}
+
+/// A pod that was written for the FlexVolume driver, through the shim that the node plugin installed.
+fn flex_volume_of_a_legacy_pod(world: &World) -> anyhow::Result<()> {
+    let tenant = world.tenant("legacy")?;
+    let (namespace, kubectl) = (tenant.namespace.as_str(), world.cluster.kubectl());
+    kubectl.apply(&[with_volume(idle(namespace, "old"), "/data", flex(&options(&tenant)))])?;
+    pods::running(kubectl, namespace, "old")?;
+    pods::round_trip(kubectl, namespace, "old", "/data")?;
+    pods::delete(kubectl, namespace, "old")?;
+    world.no_users(&tenant)
+}

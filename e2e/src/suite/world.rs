@@ -1,0 +1,139 @@
+//! What all cases share: a cluster with the product on it, an OpenBao that asks its API server, a MinIO.
+
+use super::product::Product;
+use crate::cluster::{API, Cluster};
+use crate::place::Place;
+use anyhow::{Context as _, ensure};
+use boathouse_testkit::parts::{Event, KubernetesParts, Parts};
+use boathouse_testkit::programs::{Profile, Programs};
+use boathouse_testkit::stack::{AUTH_ROLE, ENGINE_MOUNT, Stack, Tenant};
+use serde_json::json;
+use std::future::Future;
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
+
+/// Audience of the tokens that log in.
+pub(super) const AUDIENCE: &str = "vault";
+/// Where pods of the cluster log in.
+const AUTH_MOUNT: &str = "kubernetes";
+/// How long keys live in the suite, unless a case wants it otherwise.
+const TTL: Duration = Duration::from_secs(3600);
+
+/// Everything that runs.
+pub(super) struct World {
+    pub(super) runtime: Runtime,
+    pub(super) stack: Stack,
+    pub(super) cluster: Cluster,
+    pub(super) product: Product,
+}
+
+impl World {
+    pub(super) fn start(place: &Place) -> anyhow::Result<Self> {
+        let began = Instant::now();
+        let say = |line: &str| println!("  {:5.1} s  {line}", began.elapsed().as_secs_f64());
+        let quiet = &mut |_: &Event<'_>| {};
+        let parts = Parts::obtain(quiet)?;
+        let kubernetes = KubernetesParts::obtain(quiet)?;
+        let programs = Programs::locate(Profile::Release)?;
+        let runtime = Runtime::new().context("start a runtime")?;
+        // The stack starts while the cluster does.
+        let stack = runtime.spawn(async move { Stack::start(&parts, &programs).await });
+        let cluster = Cluster::start(place, &kubernetes, &say)?;
+        let stack = runtime.block_on(stack).context("start OpenBao and MinIO")??;
+        let product = Product::new(place, &stack)?;
+        Product::import(&cluster)?;
+        let world = Self { runtime, stack, cluster, product };
+        world.logins()?;
+        say("OpenBao and MinIO");
+        world.product.install(&world.cluster, &json!({}))?;
+        say("boathouse installed");
+        Ok(world)
+    }
+
+    /// Waits for asynchronous work on the servers.
+    pub(super) fn block<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+
+    /// `kubernetes` auth as docs/install.md sets it up: the API server is asked about each token.
+    fn logins(&self) -> anyhow::Result<()> {
+        let kubectl = self.cluster.kubectl();
+        kubectl.run(&["create", "serviceaccount", "vault", "-n", "kube-system"])?;
+        kubectl.run(&[
+            "create",
+            "clusterrolebinding",
+            "vault-token-review",
+            "--clusterrole=system:auth-delegator",
+            "--serviceaccount=kube-system:vault",
+        ])?;
+        let reviewer = kubectl.run(&["create", "token", "vault", "-n", "kube-system", "--duration=24h"])?;
+        let authority = self.cluster.place().read("pki/ca.crt").context("read the cluster's authority")?;
+        let vault = self.stack.vault();
+        self.block(async {
+            vault.write(&format!("sys/auth/{AUTH_MOUNT}"), &json!({ "type": "kubernetes" })).await?;
+            let config = json!({
+                "kubernetes_host": API,
+                "kubernetes_ca_cert": authority,
+                "token_reviewer_jwt": reviewer.trim(),
+                "disable_local_ca_jwt": true,
+            });
+            vault.write(&format!("auth/{AUTH_MOUNT}/config"), &config).await?;
+            let mounts = vault.read("sys/auth").await?;
+            let accessor = mounts["data"]["kubernetes/"]["accessor"].as_str().unwrap_or_default().to_owned();
+            let namespace =
+                format!("{{{{identity.entity.aliases.{accessor}.metadata.service_account_namespace}}}}");
+            let rules =
+                format!("path \"{ENGINE_MOUNT}/keys/profile-{namespace}\" {{ capabilities = [\"read\"] }}\n");
+            vault.write("sys/policies/acl/boathouse-pod", &json!({ "policy": rules })).await?;
+            let role = json!({
+                "bound_service_account_names": "*",
+                "bound_service_account_namespaces": "*",
+                "audience": AUDIENCE,
+                "token_policies": ["boathouse-pod"],
+            });
+            vault.write(&format!("auth/{AUTH_MOUNT}/role/{AUTH_ROLE}"), &role).await?;
+            let node = "path \"minio/keys/profile-*\" { capabilities = [\"read\"] }\n";
+            vault.write("sys/policies/acl/boathouse-node", &json!({ "policy": node })).await?;
+            let role = json!({
+                "bound_service_account_names": "boathouse-node",
+                "bound_service_account_namespaces": super::product::NAMESPACE,
+                "audience": AUDIENCE,
+                "token_policies": ["boathouse-node"],
+            });
+            vault.write(&format!("auth/{AUTH_MOUNT}/role/boathouse-node"), &role).await
+        })?;
+        Ok(())
+    }
+
+    /// A namespace with a bucket of its name.
+    pub(super) fn tenant(&self, namespace: &str) -> anyhow::Result<Tenant> {
+        let tenant = self.block(self.stack.tenant(namespace, TTL))?;
+        let kubectl = self.cluster.kubectl();
+        kubectl.run(&["create", "namespace", namespace])?;
+        kubectl.wait("its service account", Duration::from_secs(20), |kubectl| {
+            kubectl.get("serviceaccount", Some(namespace), "default")
+        })?;
+        Ok(tenant)
+    }
+
+    /// Waits until MinIO has no user of a tenant any more.
+    pub(super) fn no_users(&self, tenant: &Tenant) -> anyhow::Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let users = tenant.users_among(&self.block(self.stack.minio_users())?);
+            if users.is_empty() {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "MinIO still has {}", users.join(", "));
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// Uninstalls the product and looks for what it leaves.
+    pub(super) fn finish(&self) -> anyhow::Result<()> {
+        self.product.uninstall()?;
+        let users = self.block(self.stack.minio_users())?;
+        ensure!(users.is_empty(), "MinIO users are left: {}", users.join(", "));
+        Ok(())
+    }
+}
