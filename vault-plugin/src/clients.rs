@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use minio_admin::Client;
+use minio_admin::{Breaker, Client};
 
 use crate::{config, parents};
 
@@ -16,6 +16,9 @@ pub(crate) struct Clients {
 #[derive(Debug, Default)]
 struct Inner {
     by_key: BTreeMap<String, Client>,
+    /// By the storage key of a config, with the endpoint it is for. They outlive the clients: a new secret makes
+    /// no dead MinIO alive.
+    breakers: BTreeMap<String, (String, Breaker)>,
     /// Counts the drops, so that a client made from something older is not kept.
     generation: u64,
 }
@@ -32,6 +35,19 @@ impl Clients {
         let mut inner = self.inner();
         if inner.generation == generation {
             inner.by_key.insert(key.to_owned(), client.clone());
+        }
+    }
+
+    /// The breaker of all clients of this config, whomever they call as.
+    pub(crate) fn breaker(&self, config: &str, endpoint: &str) -> Breaker {
+        let mut inner = self.inner();
+        match inner.breakers.get(config) {
+            Some((of, breaker)) if of == endpoint => breaker.clone(),
+            _ => {
+                let breaker = config::breaker();
+                inner.breakers.insert(config.to_owned(), (endpoint.to_owned(), breaker.clone()));
+                breaker
+            }
         }
     }
 

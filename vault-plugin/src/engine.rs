@@ -3,11 +3,13 @@
 use std::time::{Duration, Instant};
 
 use minio_admin::Client;
+use secrecy::SecretString;
 use tokio::sync::Mutex;
 use vault_plugin_sdk::{Result, Storage};
 
 use crate::clients::Clients;
 use crate::config::{Cluster, Config};
+use crate::noting::Noting;
 
 /// How long after its start an engine may be given a request that ran before, in a plugin that died.
 /// Hosts repeat such a request at once, and let it take 90 s in all.
@@ -18,6 +20,7 @@ const REPEATS: Duration = Duration::from_mins(2);
 pub struct Engine {
     started: Instant,
     pub(crate) clients: Clients,
+    pub(crate) noting: Noting,
     /// Held while a stored config or role is read, changed and written back.
     pub(crate) writing: Mutex<()>,
     /// The same for parents, across calls to MinIO.
@@ -31,6 +34,7 @@ impl Default for Engine {
         Self {
             started: Instant::now(),
             clients: Clients::default(),
+            noting: Noting::default(),
             writing: Mutex::default(),
             parents: Mutex::default(),
             statics: Mutex::default(),
@@ -60,9 +64,23 @@ impl Engine {
         if config.next_secret_access_key.is_some() {
             config = self.settle_root(storage, cluster).await?;
         }
-        let client = config.connect()?;
+        let client = self.connect(cluster, &config, &config.access_key_id, &config.secret_access_key)?;
         self.clients.keep(&key, generation, &client);
         Ok(client)
+    }
+
+    /// A client that calls a cluster as this user.
+    ///
+    /// # Errors
+    /// HTTP 500 when the config cannot be used, for instance for lack of root certificates.
+    pub(crate) fn connect(
+        &self,
+        cluster: &Cluster,
+        config: &Config,
+        user: &str,
+        secret: &SecretString,
+    ) -> Result<Client> {
+        config.connect(user, secret, self.clients.breaker(&cluster.key(), &config.endpoint))
     }
 
     /// A peer of the cluster wrote this storage key.

@@ -7,16 +7,30 @@ use vault_plugin_sdk::Error;
 
 /// The error for the caller, with whether to wait or to mend something.
 pub(crate) fn explain(error: &Minio) -> Error {
-    explained(error, error.is_retryable())
+    match error {
+        Minio::Tls { is_untrusted: true, .. } => hinted(
+            error,
+            "this does not pass by itself; MinIO's certificate has to be valid and made for the host in endpoint, \
+             and its authority in ca_certificate of the config",
+        ),
+        Minio::Tls { .. } => hinted(
+            error,
+            "this does not pass by itself; check useSSL, client_certificate, client_key and min_tls_version in the \
+             config",
+        ),
+        passing if passing.is_retryable() => {
+            hinted(error, "this passes by itself; MinIO may be down or busy")
+        }
+        _ => permanent(error),
+    }
 }
 
-/// The same for any error of which is known whether it passes by itself.
-pub(crate) fn explained(error: &impl Display, passes: bool) -> Error {
-    let hint = if passes {
-        "MinIO may be down; the host tries again"
-    } else {
-        "this does not pass by itself; check the config and the admin user's rights"
-    };
+/// The same for any other error that somebody has to mend.
+pub(crate) fn permanent(error: &impl Display) -> Error {
+    hinted(error, "this does not pass by itself; check the config, the role and the admin user's rights")
+}
+
+fn hinted(error: &impl Display, hint: &str) -> Error {
     Error::internal(format!("{error} ({hint})"))
 }
 
@@ -24,7 +38,7 @@ pub(crate) fn explained(error: &impl Display, passes: bool) -> Error {
 /// that cannot be read says that it has.
 pub(crate) fn may_have_happened(error: &Minio) -> bool {
     match error {
-        Minio::Unreachable { .. } | Minio::Resting { .. } => false,
+        Minio::Unreachable { .. } | Minio::Tls { .. } | Minio::Resting { .. } => false,
         Minio::Body { .. } => true,
         Minio::Garbage { status, .. } if (200..300).contains(status) => true,
         _ => error.is_retryable(),

@@ -26,6 +26,7 @@ mod lengths;
 pub mod limits;
 mod made;
 mod names;
+mod noting;
 mod parents;
 mod passwords;
 mod periodic;

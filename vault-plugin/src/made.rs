@@ -2,23 +2,20 @@
 //!
 //! An entry in the write-ahead log announces each thing before it is made, so that a plugin or host that
 //! dies half-way leaves nothing behind for longer than the log's minimum age. Nobody tells an engine that
-//! the host has noted a lease. So an entry outlives the answer by [`NOTED`], dated to the lease's longest end:
-//! a key whose lease was lost with plugin or host ends then, and not never. The lease knows its entry: a
-//! renewal or revocation deletes it, and a revocation that failed dates it now.
+//! the host has noted a lease. So an entry outlives the answer [for a while](crate::noting), dated to the
+//! lease's longest end: a key whose lease was lost with plugin or host ends then, and not never. The lease
+//! knows its entry: a renewal or revocation deletes it, and a revocation that failed dates it now.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use minio_admin::{Client, Removal};
 use serde::{Deserialize, Serialize};
-use vault_plugin_sdk::{Context, Error, Request, Result, Storage, Wal, WalEntry};
+use vault_plugin_sdk::{Context, Error, Request, Result, Storage, SystemView, Wal, WalEntry};
 
-use crate::config::{Cluster, Config};
+use crate::config::Cluster;
 use crate::parents::Parent;
 use crate::{Engine, failure};
-
-/// A host has noted the lease of an answer by then.
-const NOTED: Duration = Duration::from_secs(30);
 
 /// Kind of a thing; also of its log entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +71,10 @@ pub(crate) enum RemovalError {
 impl RemovalError {
     /// The error for the caller, with whether to wait or to mend something.
     pub(crate) fn explain(&self) -> Error {
-        failure::explained(self, matches!(self, Self::Minio(error) if error.is_retryable()))
+        match self {
+            Self::Minio(error) => failure::explain(error),
+            Self::Denied(_) => failure::permanent(self),
+        }
     }
 }
 
@@ -167,20 +167,23 @@ impl Announced {
     /// dated would have it removed during its lease; then it is removed at once.
     ///
     /// # Errors
-    /// The storage's.
-    pub(crate) async fn hand_over(&self, minio: &Client, longest: Duration) -> Result<()> {
+    /// The storage's; HTTP 500 when the mount ends.
+    pub(crate) async fn hand_over(
+        &self,
+        engine: &Engine,
+        system: &SystemView,
+        minio: &Client,
+        longest: Duration,
+    ) -> Result<()> {
         let end = to_the_second(SystemTime::now() + longest);
-        if let Err(error) = self.wal.write(&self.id, self.kind.as_str(), &self.made, end).await {
+        let dating = self.wal.write(&self.id, self.kind.as_str(), &self.made, end);
+        // Together, for a caller waits.
+        let (dated, lasts) = tokio::join!(dating, must_last(system));
+        if let Err(error) = dated.and(lasts) {
             self.undo(minio).await;
             return Err(error);
         }
-        let (wal, id) = (self.wal.clone(), self.id.clone());
-        tokio::spawn(async move {
-            tokio::time::sleep(NOTED).await;
-            if let Err(error) = noted(&wal, &id, end).await {
-                tracing::debug!(%error, entry = id, "a log entry stays until its lease's longest end");
-            }
-        });
+        engine.noting.add(&self.wal, &self.id, end);
         Ok(())
     }
 
@@ -225,18 +228,20 @@ impl Announced {
     }
 }
 
-/// The host has noted the lease: its entry goes, unless a failed revocation has dated it anew. Such a date
-/// is never ahead, while the lease's end can be past by now.
-async fn noted(wal: &Wal, id: &str, end: SystemTime) -> Result<()> {
-    let entry = wal.get(id).await?;
-    if entry.is_some_and(|entry| entry.created_at == end && end > SystemTime::now()) {
-        wal.delete(id).await?;
+/// Whether the mount goes on. What is made for one that ends may come after its last tick, and nobody would remove it.
+///
+/// # Errors
+/// HTTP 500 when it ends.
+pub(crate) async fn must_last(system: &SystemView) -> Result<()> {
+    // A host that does not say is taken for one whose mount goes on.
+    match system.is_tainted().await {
+        Ok(true) => Err(Error::internal("the mount is being disabled or moved: it gives no new keys")),
+        Ok(false) | Err(_) => Ok(()),
     }
-    Ok(())
 }
 
 /// As precise as the log's dates are.
-fn to_the_second(time: SystemTime) -> SystemTime {
+pub(crate) fn to_the_second(time: SystemTime) -> SystemTime {
     time.duration_since(UNIX_EPOCH).map_or(time, |age| UNIX_EPOCH + Duration::from_secs(age.as_secs()))
 }
 
@@ -247,19 +252,21 @@ pub(crate) async fn roll_back(engine: Arc<Engine>, context: Context, entry: WalE
     })?;
     let made: Made = entry.decode()?;
     let user = made.access_key_id.as_str();
-    if kind == Kind::Parent {
-        // Only the withdrawal is missing when it is in use.
-        let parent = Parent::load(&context.storage, &made.role).await?;
-        if parent.is_some_and(|parent| parent.user == user) {
-            return Ok(());
-        }
-    }
-    if Config::load(&context.storage, &made.cluster).await?.is_none() {
-        tracing::warn!(user, cluster = %made.cluster, "its config was deleted: an unfinished user may stay there");
+    let parent = Parent::load(&context.storage, &made.role).await?.map(|parent| parent.user);
+    // Only the withdrawal is missing when it is in use.
+    if kind == Kind::Parent && parent.as_deref() == Some(user) {
         return Ok(());
     }
+    // Without its config this fails, and the entry stays until that is written again.
     let minio = engine.client(&context.storage, &made.cluster).await?;
-    made.remove(kind, &minio).await.map_err(Error::internal)?;
+    if kind == Kind::ServiceAccount
+        && let Some(found) = minio.service_account(user).await.map_err(|error| failure::explain(&error))?
+        && parent.as_ref() != Some(&found.parent)
+    {
+        tracing::info!(user, "not rolled back: it is somebody else's, or goes with the parent it had");
+        return Ok(());
+    }
+    made.remove(kind, &minio).await.map_err(|error| error.explain())?;
     tracing::info!(user, kind = kind.as_str(), "rolled back");
     Ok(())
 }
@@ -268,21 +275,7 @@ pub(crate) async fn roll_back(engine: Arc<Engine>, context: Context, entry: WalE
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
-    use vault_plugin_sdk::testing::Mount;
-
     use super::*;
-
-    #[tokio::test]
-    async fn a_noted_entry_goes_unless_it_was_dated_anew() {
-        let wal = Wal::new(Mount::new(crate::backend()).storage);
-        let (now, end) = (SystemTime::now(), to_the_second(SystemTime::now() + Duration::from_hours(1)));
-        for (dated, end, stays) in [(end, end, false), (now, end, true), (now, to_the_second(now), true)] {
-            wal.write("id", "user", &"", dated).await.unwrap();
-            noted(&wal, "id", end).await.unwrap();
-            assert_eq!(wal.get("id").await.unwrap().is_some(), stays, "{dated:?} {end:?}");
-        }
-        noted(&wal, "none", end).await.unwrap();
-    }
 
     #[test]
     fn a_lease_without_a_log_entry_is_read_and_written_as_it_is() {

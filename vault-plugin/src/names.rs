@@ -16,20 +16,15 @@ use crate::template::{Facts, Template};
 /// Hexadecimal digits that differ with each request, at least: 48 bits.
 const UNIQUE: usize = 12;
 
-/// Checks the role's prefix and template.
+/// Checks the role's prefix and template. A prefix that the role had `before` is not checked, for the Go plugin
+/// stored any, and they go on to work.
 ///
 /// # Errors
 /// HTTP 400 naming the field and what to write.
-pub(crate) fn check(role: &Role) -> Result<()> {
+pub(crate) fn check(role: &Role, before: &Role) -> Result<()> {
     let prefix = role.user_name_prefix.as_str();
-    let is_account = role.credential_type == CredentialType::ServiceAccount;
-    let most = if is_account { limits::SHORT_PREFIX } else { limits::PREFIX };
-    limits::line("user_name_prefix", prefix, most)?;
-    if prefix.contains([',', '=']) || prefix != prefix.trim_start() {
-        return Err(Error::bad_request(
-            "user_name_prefix begins with a space, or has a comma or an equals sign in it, which MinIO refuses: \
-             write it without",
-        ));
+    if prefix != before.user_name_prefix || role.credential_type != before.credential_type {
+        check_prefix(prefix, role.credential_type)?;
     }
     let Some(template) = &role.user_name_template else { return Ok(()) };
     let refuse = |why: String| Error::bad_request(format!("user_name_template {why}"));
@@ -47,6 +42,18 @@ pub(crate) fn check(role: &Role) -> Result<()> {
              {{{{random:{UNIQUE}}}}}, {{{{role:4}}}}",
             range.end()
         )));
+    }
+    Ok(())
+}
+
+fn check_prefix(prefix: &str, kind: CredentialType) -> Result<()> {
+    let most = if kind == CredentialType::ServiceAccount { limits::SHORT_PREFIX } else { limits::PREFIX };
+    limits::line("user_name_prefix", prefix, most)?;
+    if prefix.contains([',', '=']) || prefix != prefix.trim_start() {
+        return Err(Error::bad_request(
+            "user_name_prefix begins with a space, or has a comma or an equals sign in it, which MinIO refuses: \
+             write it without",
+        ));
     }
     Ok(())
 }
@@ -112,7 +119,7 @@ mod tests {
     }
 
     fn name(role: &Role, display_name: &str) -> String {
-        check(role).unwrap();
+        check(role, &Role::default()).unwrap();
         make(role, &Facts { role: "writer", request_id: ID, display_name, entity: None }).unwrap()
     }
 
@@ -142,8 +149,20 @@ mod tests {
             (role(User, " a", None), "space"),
             (role(User, "a\u{1b}", None), "U+001B"),
         ] {
-            let error = check(&role).unwrap_err().to_string();
+            let error = check(&role, &Role::default()).unwrap_err().to_string();
             assert!(error.contains(word), "{role:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_stored_prefix_stays_until_it_is_changed() {
+        use CredentialType::{ServiceAccount, User};
+        for prefix in ["p".repeat(65), "a,b".to_owned(), " a".to_owned()] {
+            let stored = role(User, &prefix, None);
+            check(&Role { policy: "other".into(), ..stored.clone() }, &stored).unwrap();
+            for changed in [role(User, &format!("{prefix}x"), None), role(ServiceAccount, &prefix, None)] {
+                assert!(check(&changed, &stored).unwrap_err().to_string().contains("user_name_prefix"));
+            }
         }
     }
 

@@ -7,10 +7,10 @@ use minio_admin::Client;
 use rand::distr::{Alphanumeric, SampleString};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use vault_plugin_sdk::{Error, Result, Storage};
+use vault_plugin_sdk::{Context, Error, Result, Storage};
 
 use crate::config::{Cluster, Config};
-use crate::made::{Announced, Kind, Made};
+use crate::made::{self, Announced, Kind, Made};
 use crate::roles::Role;
 use crate::{Engine, failure, passwords, stored};
 
@@ -92,6 +92,34 @@ async fn role_now(storage: &Storage, name: &str, before: &Role) -> Result<Role> 
     Ok(role)
 }
 
+async fn new_parent(context: &Context, name: &str, role: &Role, minio: &Client) -> Result<Parent> {
+    let Context { storage, system } = context;
+    let of_role: String = name.chars().take(OF_ROLE).collect();
+    let unique = Alphanumeric.sample_string(&mut rand::rng(), UNIQUE);
+    let parent = Parent {
+        user: format!("{}{of_role}-parent-{unique}", role.user_name_prefix),
+        secret: passwords::random(),
+        cluster: role.cluster.clone(),
+        policy: role.policy.clone(),
+        groups: role.groups.clone(),
+    };
+    let announced = Announced::new(storage, Kind::Parent, parent.made(name)).await?;
+    if let Err(error) = parent.make(minio, role).await {
+        announced.failed(minio, &error, true).await;
+        return Err(failure::explain(&error));
+    }
+    let stored = match made::must_last(system).await {
+        Ok(()) => storage.put(&key(name), &parent).await.map_err(Error::from),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = stored {
+        announced.undo(minio).await;
+        return Err(error);
+    }
+    announced.withdraw_or_leave().await;
+    Ok(parent)
+}
+
 impl Engine {
     /// The role's parent, made if there is none, with the rights the role has now.
     ///
@@ -99,11 +127,12 @@ impl Engine {
     /// The storage's; HTTP 500 when MinIO does not do it. Then nothing is left of it for long.
     pub(crate) async fn parent(
         &self,
-        storage: &Storage,
+        context: &Context,
         name: &str,
         role: &Role,
         minio: &Client,
     ) -> Result<Parent> {
+        let storage = &context.storage;
         if let Some(parent) = Parent::load(storage, name).await?.filter(|parent| parent.has_rights_of(role)) {
             return Ok(parent);
         }
@@ -116,34 +145,11 @@ impl Engine {
                 parent.cluster
             ))),
             Some(parent) => {
-                parent.give_rights(minio, role).await.map_err(Error::internal)?;
+                parent.give_rights(minio, role).await.map_err(|error| failure::explain(&error))?;
                 parent.keep_rights(storage, name, role).await
             }
-            None => self.new_parent(storage, name, role, minio).await,
+            None => new_parent(context, name, role, minio).await,
         }
-    }
-
-    async fn new_parent(&self, storage: &Storage, name: &str, role: &Role, minio: &Client) -> Result<Parent> {
-        let of_role: String = name.chars().take(OF_ROLE).collect();
-        let unique = Alphanumeric.sample_string(&mut rand::rng(), UNIQUE);
-        let parent = Parent {
-            user: format!("{}{of_role}-parent-{unique}", role.user_name_prefix),
-            secret: passwords::random(),
-            cluster: role.cluster.clone(),
-            policy: role.policy.clone(),
-            groups: role.groups.clone(),
-        };
-        let announced = Announced::new(storage, Kind::Parent, parent.made(name)).await?;
-        if let Err(error) = parent.make(minio, role).await {
-            announced.failed(minio, &error, true).await;
-            return Err(Error::internal(error));
-        }
-        if let Err(error) = storage.put(&key(name), &parent).await {
-            announced.undo(minio).await;
-            return Err(error.into());
-        }
-        announced.withdraw_or_leave().await;
-        Ok(parent)
     }
 
     /// Makes the parent again that somebody removed or changed at MinIO. Not one that went with its role:
@@ -186,7 +192,7 @@ impl Engine {
             Err(generation) => generation,
         };
         let config = Config::configured(storage, &parent.cluster).await?;
-        let client = config.connect_as(&parent.user, &parent.secret)?;
+        let client = self.connect(&parent.cluster, &config, &parent.user, &parent.secret)?;
         self.clients.keep(&key, generation, &client);
         Ok(client)
     }
@@ -221,6 +227,9 @@ impl Parent {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
+    use std::time::Duration;
+
+    use vault_plugin_sdk::SystemView;
     use vault_plugin_sdk::testing::Mount;
 
     use super::*;
@@ -245,10 +254,19 @@ mod tests {
         }
     }
 
+    fn client(engine: &Engine) -> Client {
+        let nobody = nobody();
+        engine.connect(&Cluster::default(), &nobody, "root", &nobody.secret_access_key).unwrap()
+    }
+
+    fn context(storage: Storage) -> Context {
+        Context { storage, system: SystemView::fixed(Duration::ZERO, Duration::ZERO) }
+    }
+
     #[tokio::test]
     async fn only_the_parent_the_role_has_now_is_mended() {
         let (engine, storage) = (Engine::default(), Mount::new(crate::backend()).storage);
-        let minio = nobody().connect().unwrap();
+        let minio = client(&engine);
         let role = Role { policy: "readwrite".into(), ..Role::default() };
         let mend = async || {
             let outcome = engine.mend_parent(&storage, "a", &parent("old"), &role, &minio).await;
@@ -271,23 +289,23 @@ mod tests {
     #[tokio::test]
     async fn a_parent_elsewhere_gets_no_rights_here() {
         let (engine, storage) = (Engine::default(), Mount::new(crate::backend()).storage);
-        let minio = nobody().connect().unwrap();
+        let minio = client(&engine);
         let role = Role { policy: "readwrite".into(), cluster: Cluster::named("east"), ..Role::default() };
         assert!(!parent("a").has_rights_of(&role));
         storage.put("roles/a", &role).await.unwrap();
         storage.put(&key("a"), &parent("a")).await.unwrap();
-        let error = engine.parent(&storage, "a", &role, &minio).await.unwrap_err().to_string();
+        let error = engine.parent(&context(storage), "a", &role, &minio).await.unwrap_err().to_string();
         assert!(error.contains("the default cluster") && error.contains("delete it"), "{error}");
     }
 
     #[tokio::test]
     async fn a_parent_gets_the_rights_of_the_stored_role() {
         let (engine, storage) = (Engine::default(), Mount::new(crate::backend()).storage);
-        let minio = nobody().connect().unwrap();
+        let minio = client(&engine);
         let before = Role { policy: "consoleAdmin".into(), ..Role::default() };
         storage.put("roles/a", &Role { policy: "readwrite".into(), ..Role::default() }).await.unwrap();
         storage.put(&key("a"), &parent("a")).await.unwrap();
-        let found = engine.parent(&storage, "a", &before, &minio).await.unwrap();
+        let found = engine.parent(&context(storage), "a", &before, &minio).await.unwrap();
         assert_eq!(
             (found.user.as_str(), found.policy.as_str()),
             ("a", "readwrite"),

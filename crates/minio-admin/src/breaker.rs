@@ -1,6 +1,6 @@
 //! Leaving a server alone that does not answer.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::Error;
@@ -10,19 +10,17 @@ use crate::Error;
 /// After `failures` calls in a row that were lost (no connection, no answer in time, or a connection that
 /// broke) calls fail at once with [`Error::Resting`] for `pause`. Then one call goes through, and the others
 /// go on failing until it has ended: an answer, also a refusal, ends the rest, a loss begins another
-/// pause. Clones of a client share one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// pause. Clones are one and the same: give them to all clients of a server, so that what one of them finds
+/// out is known to all.
+#[derive(Debug, Clone)]
 pub struct Breaker {
-    /// Lost calls in a row; 0 is taken for 1.
-    pub failures: u32,
-    /// How long the server is left alone.
-    pub pause: Duration,
+    guard: Arc<Guard>,
 }
 
-/// The breaker of one client.
 #[derive(Debug)]
-pub(crate) struct Guard {
-    policy: Breaker,
+struct Guard {
+    failures: u32,
+    pause: Duration,
     state: Mutex<State>,
 }
 
@@ -43,35 +41,40 @@ pub(crate) struct Pass<'a> {
     is_probe: bool,
 }
 
-impl Guard {
-    pub(crate) fn new(policy: Breaker) -> Self {
-        Self { policy, state: Mutex::new(State::Closed(0)) }
+impl Breaker {
+    /// One that lets `failures` calls in a row be lost (0 is taken for 1), and then leaves the server alone for
+    /// `pause`.
+    #[must_use]
+    pub fn new(failures: u32, pause: Duration) -> Self {
+        Self { guard: Arc::new(Guard { failures, pause, state: Mutex::new(State::Closed(0)) }) }
     }
 
     /// Lets a call through, or says how long none will be.
     pub(crate) fn admit(&self, now: Instant) -> Result<Pass<'_>, Duration> {
-        let mut state = self.state();
-        if let Some(for_another) = self.rest_in(*state, now) {
+        let mut state = self.guard.state();
+        if let Some(for_another) = self.guard.rest_in(*state, now) {
             return Err(for_another);
         }
         let is_probe = matches!(*state, State::Open { .. });
         if is_probe {
             *state = State::Probing;
         }
-        Ok(Pass { guard: self, is_probe })
+        Ok(Pass { guard: &self.guard, is_probe })
     }
 
     /// How long no call will be let through, if one that came now would not be.
     pub(crate) fn rest(&self, now: Instant) -> Option<Duration> {
-        self.rest_in(*self.state(), now)
+        self.guard.rest_in(*self.guard.state(), now)
     }
+}
 
+impl Guard {
     fn rest_in(&self, state: State, now: Instant) -> Option<Duration> {
         match state {
             State::Closed(_) => None,
             State::Open { until } => (until > now).then(|| until - now),
             // It may take as long as a call's limit; one more pause is a guess, and an honest one.
-            State::Probing => Some(self.policy.pause),
+            State::Probing => Some(self.pause),
         }
     }
 
@@ -81,7 +84,7 @@ impl Guard {
     }
 
     fn open(&self, now: Instant) -> State {
-        State::Open { until: now + self.policy.pause }
+        State::Open { until: now + self.pause }
     }
 }
 
@@ -96,8 +99,7 @@ impl Pass<'_> {
             *state = self.guard.open(now);
         } else if let State::Closed(lost) = *state {
             let lost = lost + 1;
-            *state =
-                if lost >= self.guard.policy.failures { self.guard.open(now) } else { State::Closed(lost) };
+            *state = if lost >= self.guard.failures { self.guard.open(now) } else { State::Closed(lost) };
         }
     }
 }

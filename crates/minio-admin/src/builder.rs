@@ -110,8 +110,8 @@ impl Builder {
 
     /// Leaves a server alone that does not answer. Default: no breaker.
     #[must_use]
-    pub fn breaker(mut self, policy: Breaker) -> Self {
-        self.breaker = Some(policy);
+    pub fn breaker(mut self, breaker: Breaker) -> Self {
+        self.breaker = Some(breaker);
         self
     }
 

@@ -11,7 +11,6 @@ use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use crate::body::{self, Algorithm, BodyError};
-use crate::breaker::Guard;
 use crate::{BodyEncryption, Builder, Code, Credentials, Endpoint, Error, reply, transport};
 
 /// One derivation of 64 MiB at a time in this process.
@@ -30,7 +29,6 @@ pub(crate) struct Inner {
     argon2: AtomicBool,
     /// The server speaks version 4 of the admin API and not 3; set once it has said so.
     pub(crate) version_4: AtomicBool,
-    breaker: Option<Guard>,
 }
 
 impl fmt::Debug for Client {
@@ -108,7 +106,6 @@ impl Client {
     pub(crate) fn from_settings(settings: Builder) -> Result<Self, Error> {
         let inner = Inner {
             http: transport::http(&settings)?,
-            breaker: settings.breaker.map(Guard::new),
             argon2: AtomicBool::new(false),
             version_4: AtomicBool::new(false),
             settings,
@@ -191,10 +188,10 @@ impl Client {
         if Instant::now() >= deadline {
             return Err(self.busy(operation));
         }
-        let pass = match &self.inner.breaker {
+        let pass = match &self.inner.settings.breaker {
             None => None,
-            Some(guard) => {
-                let pass = guard.admit(Instant::now());
+            Some(breaker) => {
+                let pass = breaker.admit(Instant::now());
                 Some(pass.map_err(|for_another| self.resting(operation, for_another))?)
             }
         };
@@ -214,7 +211,7 @@ impl Client {
 
     /// Fails when the breaker would let nothing through: before a key is derived for nothing.
     fn check_rest(&self, operation: &str) -> Result<(), Error> {
-        match self.inner.breaker.as_ref().and_then(|guard| guard.rest(Instant::now())) {
+        match self.inner.settings.breaker.as_ref().and_then(|breaker| breaker.rest(Instant::now())) {
             Some(for_another) => Err(self.resting(operation, for_another)),
             None => Ok(()),
         }
@@ -309,7 +306,7 @@ mod tests {
         let client = Client::builder(endpoint, Credentials::new("admin", "an-admins-secret"))
             .timeout(Duration::from_millis(100))
             .body_encryption(BodyEncryption::Always(Algorithm::Argon2idAesGcm))
-            .breaker(Breaker { failures: 1, pause: Duration::from_secs(3600) })
+            .breaker(Breaker::new(1, Duration::from_secs(3600)))
             .build()
             .unwrap();
         let others = HEAVY.acquire().await.unwrap();

@@ -18,14 +18,19 @@ impl Endpoint {
     /// # Errors
     /// [`Error::Endpoint`] when there is anything else in it: a scheme, user, path or query.
     pub fn new(authority: &str, tls: bool) -> Result<Self, Error> {
-        let refuse = |reason| Error::Endpoint { value: authority.to_owned(), reason };
+        // Before an `@` there may be a password: only what follows it is quoted.
+        let quoted = authority.rsplit('@').next().unwrap_or_default();
+        let refuse = |reason| Error::Endpoint { value: quoted.to_owned(), reason };
         if authority.is_empty() {
             return Err(refuse("it is empty"));
+        }
+        if quoted != authority {
+            return Err(refuse("there is a user in it, which belongs into the credentials; write host:port"));
         }
         if authority.contains("://") {
             return Err(refuse("it has a scheme; write host:port"));
         }
-        if authority.contains(['/', '?', '#', '@', '\\']) || authority.contains(char::is_whitespace) {
+        if authority.contains(['/', '?', '#', '\\']) || authority.contains(char::is_whitespace) {
             return Err(refuse("it must be host:port and nothing else"));
         }
         let scheme = if tls { "https" } else { "http" };
@@ -104,6 +109,15 @@ mod tests {
         {
             let error = Endpoint::new(bad, false).unwrap_err();
             assert!(matches!(error, Error::Endpoint { .. }), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_comes_before_an_at_is_not_quoted() {
+        for bad in ["user:hunter2@minio:9000", "http://user:hunter2@minio", "hunter2@", "a@hunter2@minio"] {
+            let error = Endpoint::new(bad, false).unwrap_err();
+            assert!(error.to_string().contains("a user in it"), "{error}");
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
         }
     }
 

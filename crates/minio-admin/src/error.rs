@@ -20,13 +20,26 @@ pub enum Error {
     /// The HTTP client could not be made, for instance because no root certificates were found.
     #[error("cannot set up the MinIO client: {0}")]
     Setup(String),
-    /// No connection: refused, no route, unknown name, TLS handshake failed.
+    /// No connection: refused, no route, unknown name.
     #[error("{operation}: cannot reach MinIO at {endpoint}: {cause}")]
     Unreachable {
         /// The call and its subject.
         operation: String,
         /// Where to.
         endpoint: String,
+        /// The chain of causes.
+        cause: String,
+    },
+    /// TLS did not come about, so nothing was sent: one side does not take the other's certificate or version, or
+    /// the server does not speak TLS.
+    #[error("{operation}: cannot reach MinIO at {endpoint}: TLS: {cause}")]
+    Tls {
+        /// The call and its subject.
+        operation: String,
+        /// Where to.
+        endpoint: String,
+        /// Whether it is the server's certificate that was refused.
+        is_untrusted: bool,
         /// The chain of causes.
         cause: String,
     },
@@ -145,7 +158,7 @@ impl Error {
     }
 
     /// Whether the same call may succeed later with nobody changing anything: MinIO is down, slow,
-    /// starting or busy. Wrong keys, missing rights and unknown policies are not.
+    /// starting or busy. Wrong keys, missing rights, unknown policies and certificates are not.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -158,6 +171,7 @@ impl Error {
             Self::Garbage { status, .. } => is_temporary(*status),
             Self::Endpoint { .. }
             | Self::Setup(_)
+            | Self::Tls { .. }
             | Self::Document { .. }
             | Self::Expiration { .. }
             | Self::Body { .. } => false,

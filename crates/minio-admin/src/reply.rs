@@ -6,6 +6,9 @@ use zeroize::Zeroizing;
 
 use crate::Error;
 
+/// Where an error stops quoting somebody else's text, bytes.
+const MESSAGE_LIMIT: usize = 400;
+
 /// Longest answer that is read. 16 MiB hold the list of about 100 000 users.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
 
@@ -56,9 +59,12 @@ impl Reply {
         }
         let operation = operation.to_owned();
         Err(match refusal(&body) {
-            Some(Refusal { code, message }) => {
-                Error::Refused { operation, status, code: code.as_str().into(), message }
-            }
+            Some(Refusal { code, message }) => Error::Refused {
+                operation,
+                status,
+                code: quotable(&code).as_str().into(),
+                message: quotable(&message),
+            },
             // The text stays out: nobody knows whose it is and what is in it.
             None => Error::Garbage {
                 operation,
@@ -67,6 +73,19 @@ impl Reply {
             },
         })
     }
+}
+
+/// Somebody else's text, fit for an error: what cannot be printed is escaped, and the rest is cut off.
+pub(crate) fn quotable(text: &str) -> String {
+    let mut quoted = String::new();
+    for c in text.chars() {
+        match c {
+            _ if quoted.len() >= MESSAGE_LIMIT => break,
+            '"' | '\'' | '\\' => quoted.push(c),
+            c => quoted.extend(c.escape_debug()),
+        }
+    }
+    quoted
 }
 
 fn refusal(body: &[u8]) -> Option<Refusal> {
@@ -127,6 +146,19 @@ mod tests {
             assert_eq!(error.code(), Some(&Code::NoSuchUser), "{body}");
             assert!(error.to_string().contains("does not exist"), "{error}");
         }
+    }
+
+    #[test]
+    fn what_minio_says_is_bounded_and_printable() {
+        let long = "x".repeat(100_000);
+        let body = serde_json::json!({ "Code": format!("New\u{1b}[31m{long}"), "Message": format!("a\n\u{202e}\"b\"{long}") });
+        let error = error(400, &body.to_string()).expect("a 400 is an error");
+        let text = error.to_string();
+        assert!(
+            text.starts_with(r#"user info x: a\n\u{202e}"b"xxx"#) && text.contains(r"(New\u{1b}[31mxxx"),
+            "{text}"
+        );
+        assert!(text.len() < 2 * MESSAGE_LIMIT + 50, "{}", text.len());
     }
 
     #[test]

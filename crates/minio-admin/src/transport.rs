@@ -131,8 +131,12 @@ impl Client {
             let after = self.inner.settings.connect_timeout;
             return Error::Timeout { operation, endpoint, after };
         }
-        let cause = causes(&error.without_url());
-        if is_connect {
+        let error = error.without_url();
+        let (cause, tls) = (reply::quotable(&causes(&error)), tls(&error));
+        if let Some(tls) = tls.filter(|tls| is_connect || is_refusal_of_us(tls)) {
+            let is_untrusted = matches!(tls, rustls::Error::InvalidCertificate(_));
+            Error::Tls { operation, endpoint, is_untrusted, cause }
+        } else if is_connect {
             Error::Unreachable { operation, endpoint, cause }
         } else {
             Error::Broken { operation, endpoint, cause }
@@ -154,6 +158,34 @@ fn is_passing(error: &Error) -> bool {
 fn backoff(attempt: u32) -> Duration {
     let longest = BACKOFF.saturating_mul(1 << attempt.min(16)).min(MAX_BACKOFF);
     longest.mul_f64(rand::random_range(0.5..=1.0))
+}
+
+/// What rustls said. Its error travels inside (nested) I/O errors, which `source()` skips over.
+fn tls<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    let inside = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    let inside = inside.and_then(|inside| tls(inside));
+    error.downcast_ref().or(inside).or_else(|| error.source().and_then(tls))
+}
+
+/// With TLS 1.3 a client believes the handshake done before the server has looked at its certificate.
+fn is_refusal_of_us(error: &rustls::Error) -> bool {
+    use rustls::AlertDescription::{
+        AccessDenied, BadCertificate, CertificateExpired, CertificateRequired, CertificateRevoked,
+        CertificateUnknown, UnknownCA, UnsupportedCertificate,
+    };
+    matches!(
+        error,
+        rustls::Error::AlertReceived(
+            AccessDenied
+                | BadCertificate
+                | CertificateExpired
+                | CertificateRequired
+                | CertificateRevoked
+                | CertificateUnknown
+                | UnknownCA
+                | UnsupportedCertificate
+        )
+    )
 }
 
 /// An error and its causes, on one line.

@@ -116,7 +116,7 @@ async fn a_server_of_neither_version_says_so() {
 const PAUSE: Duration = Duration::from_millis(400);
 
 fn guarded(address: SocketAddr) -> Client {
-    builder(address).retries(0).breaker(Breaker { failures: 2, pause: PAUSE }).build().unwrap()
+    builder(address).retries(0).breaker(Breaker::new(2, PAUSE)).build().unwrap()
 }
 
 async fn info(client: &Client) -> Result<(), Error> {
@@ -188,6 +188,23 @@ async fn moody() -> (SocketAddr, watch::Sender<Mood>, watch::Receiver<usize>) {
 }
 
 #[tokio::test]
+async fn clients_with_one_breaker_learn_from_each_other() {
+    let (_socket, address) = vacant();
+    let breaker = Breaker::new(2, Duration::from_secs(3600));
+    let [one, two] = [0; 2].map(|_| builder(address).retries(0).breaker(breaker.clone()).build().unwrap());
+    for client in [&one, &two] {
+        let error = info(client).await.unwrap_err();
+        assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+    }
+    for client in [&one, &two] {
+        let error = info(client).await.unwrap_err();
+        assert!(matches!(error, Error::Resting { .. }), "{error:?}");
+    }
+    let alone = guarded(address);
+    assert!(matches!(info(&alone).await, Err(Error::Unreachable { .. })));
+}
+
+#[tokio::test]
 async fn a_dead_server_is_left_alone_and_found_again() {
     let (socket, address) = vacant();
     let client = guarded(address);
@@ -220,11 +237,8 @@ async fn a_dead_server_is_left_alone_and_found_again() {
 #[tokio::test]
 async fn silence_is_a_loss_and_the_rest_is_as_long_as_wanted() {
     const LONG: Duration = Duration::from_secs(3600);
-    let client = builder(fake_raw(b"", false).await)
-        .timeout(SHORT)
-        .breaker(Breaker { failures: 2, pause: LONG })
-        .build()
-        .unwrap();
+    let client =
+        builder(fake_raw(b"", false).await).timeout(SHORT).breaker(Breaker::new(2, LONG)).build().unwrap();
     for _ in 0..2 {
         assert!(matches!(info(&client).await, Err(Error::Timeout { .. })));
     }

@@ -105,7 +105,7 @@ async fn only_the_given_authorities_are_trusted() {
     ask(server.stranger().ca_certificates(two)).await.unwrap();
     for client in [server.stranger(), server.stranger().ca_certificates(authority("another").pem())] {
         let error = ask(client).await.unwrap_err();
-        assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+        assert!(matches!(error, Error::Tls { is_untrusted: true, .. }) && !error.is_retryable(), "{error:?}");
         assert!(error.to_string().contains("UnknownIssuer"), "{error}");
     }
 }
@@ -114,7 +114,7 @@ async fn only_the_given_authorities_are_trusted() {
 async fn a_certificate_of_another_name_is_refused() {
     let server = Server::start("elsewhere.example", BOTH, None).await;
     let error = ask(server.client()).await.unwrap_err();
-    assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+    assert!(matches!(error, Error::Tls { is_untrusted: true, .. }), "{error:?}");
     assert!(error.to_string().contains("not valid for name"), "{error}");
 }
 
@@ -123,7 +123,7 @@ async fn a_server_of_an_older_version_is_refused() {
     let server = Server::start("localhost", &[&TLS12], None).await;
     ask(server.client()).await.unwrap();
     let error = ask(server.client().min_tls(TlsVersion::V1_3)).await.unwrap_err();
-    assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+    assert!(matches!(error, Error::Tls { is_untrusted: false, .. }), "{error:?}");
     let server = Server::start("localhost", &[&TLS13], None).await;
     ask(server.client().min_tls(TlsVersion::V1_3)).await.unwrap();
 }
@@ -137,10 +137,26 @@ async fn a_server_that_asks_gets_the_client_certificate() {
         ask(server.client().client_identity(certificate.pem(), key.serialize_pem())).await.unwrap();
 
         let error = ask(server.client()).await.unwrap_err();
+        assert!(matches!(error, Error::Tls { is_untrusted: false, .. }), "{error:?}");
         assert!(error.to_string().contains("CertificateRequired"), "{error}");
         let (certificate, key) = leaf(&authority("another"), "stranger");
-        ask(server.client().client_identity(certificate.pem(), key.serialize_pem())).await.unwrap_err();
+        let error = ask(server.client().client_identity(certificate.pem(), key.serialize_pem())).await;
+        assert!(matches!(error, Err(Error::Tls { is_untrusted: false, .. })), "{error:?}");
     }
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_told_from_one_that_is_down() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = Endpoint::new(&listener.local_addr().unwrap().to_string(), true).unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        assert_ne!(stream.read(&mut [0; 4096]).await.unwrap(), 0, "no ClientHello");
+        stream.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\n").await.unwrap();
+    });
+    let client = Client::builder(endpoint, Credentials::new("admin", "an-admin-secret"));
+    let error = ask(client.ca_certificates(authority("any").pem())).await.unwrap_err();
+    assert!(matches!(error, Error::Tls { is_untrusted: false, .. }), "{error:?}");
 }
 
 #[test]

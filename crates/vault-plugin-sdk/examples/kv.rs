@@ -1,33 +1,26 @@
-//! A key-value engine, explained line by line: notes to write, read, list and delete, and leases to share them.
-//!
-//! Build it, copy it to the host's plugin directory, register it with its SHA-256 and enable it:
+//! A key-value engine: notes to write, read, list and delete, and leases to share them. The test of the repository
+//! that runs it in a host types what a reader would:
 //!
 //! ```text
-//! cargo build --release --package vault-plugin-sdk --example kv
+//! cargo build --release --package vault-plugin-sdk --example kv     # and copy it to the plugin directory
 //! bao plugin register -sha256=$(sha256sum kv | cut -d' ' -f1) -command=kv secret kv-example
 //! bao secrets enable -path=notes kv-example
-//!
 //! bao write notes/data/greeting value=hello tags=english,short share_ttl=30m
-//! bao read notes/data/greeting
-//! bao list notes/data
-//! bao read notes/share/greeting             # a lease; renew and revoke it with `bao lease`
+//! bao read notes/share/greeting                  # a lease; renew and revoke it with `bao lease`
 //! bao read notes/shared/<id from the lease>
-//! bao path-help notes/data/greeting
 //! ```
-
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
-use uuid::Uuid;
 use vault_plugin_sdk::{
     Backend, Error, Field, Operation, Path, Plugin, Request, Response, Result, Secret, SecretType, handler,
     pattern,
 };
 
-/// The secret type of a lease, and the kind of a note in the write-ahead log: what undoes a share is the same.
+/// The secret type of a lease, and the kind of an entry in the write-ahead log: what undoes a share is the same.
 const SHARE: &str = "share";
 
 /// What is stored under `data/<key>`. Storage takes what serde can turn into JSON; the host encrypts it.
@@ -38,32 +31,30 @@ struct Note {
     share_ttl: Duration,
 }
 
-/// The engine of one mount. One process serves all mounts, and each has its own of these. It may hold clients
-/// and caches, but nothing that must not get lost: a host may end the process at any time.
+/// The engine of one mount. It may hold clients and caches, but nothing that must not get lost: a host may end the
+/// process at any time.
 struct Notes;
 
-/// Handlers take the engine and the request. `Ok(None)` is "no content": 204 for a write, 404 for a read. Errors
-/// of storage are passed on with `?` and never reworded: a standby recognises its own by the text.
+/// Handlers take the engine and the request. `Ok(None)` is "no content": 204 for a write, 404 for a read. Errors of
+/// storage are passed on with `?` and never reworded: a standby recognises its own by the text.
 impl Notes {
     async fn write(self: Arc<Self>, req: Request) -> Result<Option<Response>> {
         // Fields are typed: what cannot be converted was refused before this handler was called.
-        let value = req.fields.str("value").to_owned();
+        let (value, tags) = (req.fields.str("value").to_owned(), req.fields.list("tags").to_vec());
         if value.is_empty() {
             // HTTP 400. The text reaches the caller: say what to write, and quote no secret.
             return Err(Error::bad_request("value is missing: give the note's text"));
         }
-        let (tags, share_ttl) = (req.fields.list("tags").to_vec(), req.fields.duration("share_ttl"));
-        req.storage.put(&data_key(&req), &Note { value, tags, share_ttl }).await?;
+        let note = Note { value, tags, share_ttl: req.fields.duration("share_ttl") };
+        req.storage.put(&data_key(&req), &note).await?;
         Ok(None)
     }
 
     async fn read(self: Arc<Self>, req: Request) -> Result<Option<Response>> {
         let note: Option<Note> = req.storage.get(&data_key(&req)).await?;
         Ok(note.map(|note| {
-            Response::new()
-                .with("value", note.value)
-                .with("tags", note.tags)
-                .with("share_ttl", note.share_ttl.as_secs())
+            let seconds = note.share_ttl.as_secs();
+            Response::new().with("value", note.value).with("tags", note.tags).with("share_ttl", seconds)
         }))
     }
 
@@ -84,23 +75,21 @@ impl Notes {
     /// Issues a lease: an id under which the note can be read for as long as the lease lives.
     async fn share(self: Arc<Self>, req: Request) -> Result<Option<Response>> {
         let Some(note) = req.storage.get::<Note>(&data_key(&req)).await? else { return Ok(None) };
-        let id = Uuid::new_v4().to_string();
-        // First the log, then the side effect. If this process dies in between, the host's tick undoes it.
-        let entry = req.wal().put(SHARE, &id).await?;
-        req.storage.put(&share_key(&id), req.fields.str("key")).await?;
+        // First the log, then the side effect. Nobody tells an engine that the host has stored the lease, so the entry
+        // is not struck out with the answer: dated to the end of the longest lease, it ends a share that was lost.
+        let end = SystemTime::now() + req.system.max_lease_ttl().await?;
+        req.wal().write(&req.id, SHARE, &req.id, end).await?;
+        req.storage.put(&share_key(&req.id), req.fields.str("key")).await?;
         // What renew and revoke will need. The host keeps it, encrypted, and never shows it.
-        let internal = Map::from_iter([("id".to_owned(), id.as_str().into())]);
+        let internal = Map::from_iter([("id".to_owned(), req.id.as_str().into())]);
         // A length of zero is the mount's default, and so is the maximum: the mount's.
-        let secret = Secret::new(SHARE, internal).ttl(note.share_ttl, Duration::ZERO);
-        let response = Response::new().with("id", id).with_secret(secret);
-        // All is done: nothing is left to undo.
-        req.wal().delete(&entry).await?;
-        Ok(Some(response))
+        let lease = Secret::new(SHARE, internal).ttl(note.share_ttl, Duration::ZERO);
+        Ok(Some(Response::new().with("id", req.id).with_secret(lease)))
     }
 
     async fn shared(self: Arc<Self>, req: Request) -> Result<Option<Response>> {
         let key: Option<String> = req.storage.get(&share_key(req.fields.str("id"))).await?;
-        let Some(key) = key else { return Err(Error::not_found("this share has ended, or never was")) };
+        let key = key.ok_or_else(|| Error::not_found("this share has ended, or never was"))?;
         let note: Option<Note> = req.storage.get(&format!("data/{key}")).await?;
         Ok(note.map(|note| Response::new().with("value", note.value)))
     }
@@ -112,9 +101,10 @@ impl Notes {
 
     /// Hosts call this until it succeeds, so it must succeed when there is nothing left to do.
     async fn revoke(self: Arc<Self>, req: Request) -> Result<Option<Response>> {
-        let lease = req.secret.ok_or_else(|| Error::internal("revoke without a lease"))?;
+        let lease = req.secret.as_ref().ok_or_else(|| Error::internal("revoke without a lease"))?;
         let id: String = lease.internal("id")?;
         req.storage.delete(&share_key(&id)).await?;
+        req.wal().delete(&id).await?;
         Ok(None)
     }
 }
@@ -131,43 +121,34 @@ fn share_key(id: &str) -> String {
 fn backend() -> Backend {
     let notes = Arc::new(Notes);
     // A named part of a path is a field like any other.
-    let key = || Field::string("key").describe("Name of the note");
+    let named = |folder: &str, name: &str| Path::new(format!("{folder}/{}", pattern::name(name)));
+    let hour = Duration::from_hours(1);
+    let ttl = Field::duration("share_ttl").describe("How long a share lives; 0 for the mount's default");
+    let note = named("data", "key")
+        .field(Field::string("key").describe("Name of the note"))
+        .field(Field::string("value").describe("The text").required().sensitive())
+        .field(Field::list("tags").describe("Words to find it by"))
+        .field(ttl.default_duration(hour))
+        .on(Operation::Read, handler(&notes, Notes::read))
+        .on(Operation::Delete, handler(&notes, Notes::delete))
+        .on_write(handler(&notes, Notes::write))
+        .exists(handler(&notes, Notes::exists))
+        .help("One note", "Write, read and delete a note. A write replaces all of it.");
+    let all = Path::new(pattern::list("data"))
+        .on(Operation::List, handler(&notes, Notes::list))
+        .help("All notes", "Lists the names of the notes.");
+    let share = named("share", "key")
+        .field(Field::string("key").describe("Name of the note"))
+        .on(Operation::Read, handler(&notes, Notes::share))
+        .help("Share a note", "Gives an id on a lease, to read the note by.");
+    let shared = named("shared", "id")
+        .field(Field::string("id").describe("The id that the lease came with"))
+        .on(Operation::Read, handler(&notes, Notes::shared))
+        .help("A shared note", "Reads the note for as long as the lease lives.");
     Backend::new("Keeps short texts and shares them on leases.")
-        .path(
-            Path::new(format!("data/{}", pattern::name("key")))
-                .field(key())
-                .field(Field::string("value").describe("The text").required().sensitive())
-                .field(Field::list("tags").describe("Words to find it by"))
-                .field(
-                    Field::duration("share_ttl")
-                        .describe("How long a share lives; 0 for the mount's default")
-                        .default_duration(Duration::from_hours(1)),
-                )
-                .on(Operation::Read, handler(&notes, Notes::read))
-                .on(Operation::Delete, handler(&notes, Notes::delete))
-                .on_write(handler(&notes, Notes::write))
-                .exists(handler(&notes, Notes::exists))
-                .help("One note", "Write, read and delete a note. A write replaces all of it."),
-        )
-        .path(
-            Path::new(pattern::list("data"))
-                .on(Operation::List, handler(&notes, Notes::list))
-                .help("All notes", "Lists the names of the notes."),
-        )
-        .path(
-            Path::new(format!("share/{}", pattern::name("key")))
-                .field(key())
-                .on(Operation::Read, handler(&notes, Notes::share))
-                .help("Share a note", "Gives an id on a lease, to read the note by."),
-        )
-        .path(
-            Path::new(format!("shared/{}", pattern::name("id")))
-                .field(Field::string("id").describe("The id that the lease came with"))
-                .on(Operation::Read, handler(&notes, Notes::shared))
-                .help("A shared note", "Reads the note for as long as the lease lives."),
-        )
+        .paths([note, all, share, shared])
         .secret(SecretType::new(SHARE, handler(&notes, Notes::revoke)).renew(handler(&notes, Notes::renew)))
-        // Called with what `share` noted and did not live to strike out, ten minutes later.
+        // Called with entries of the log, ten minutes after their date; then they are deleted.
         .on_rollback(async |context, entry| {
             let id: String = entry.decode()?;
             Ok(context.storage.delete(&share_key(&id)).await?)

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use crate::backend::Context;
 use crate::field::FieldData;
 use crate::storage::Storage;
 use crate::system::SystemView;
@@ -106,6 +107,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// The mount's storage and settings.
+    pub fn context(&self) -> Context {
+        Context { storage: self.storage.clone(), system: self.system.clone() }
+    }
+
     /// The mount's write-ahead log.
     pub fn wal(&self) -> Wal {
         Wal::new(self.storage.clone())

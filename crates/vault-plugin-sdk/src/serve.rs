@@ -116,28 +116,33 @@ fn check_host(config: &Config, start: &Start) -> Result<u32, go_plugin::ServeErr
 /// `-ca-cert`, `-ca-path`, `-client-cert`, `-client-key`, `-tls-server-name` and `-tls-skip-verify` count where
 /// [`crate::legacy`] calls the host; others are passed over.
 pub fn run(plugin: Plugin) -> ExitCode {
-    match start(plugin, &Start::of_process(COOKIE.0)) {
+    let host = Start::of_process(COOKIE.0);
+    // Before anything costs time: a host may start us only to see the cookie refused.
+    if let Err(error) = check_host(&Config::new(COOKIE.0, COOKIE.1, PROTOCOLS), &host) {
+        // For a person at a shell.
+        let _ = writeln!(io::stderr(), "{error}");
+        return ExitCode::FAILURE;
+    }
+    go_plugin::log::init();
+    match start(plugin, &host) {
         Ok(stopped) => {
             tracing::debug!(?stopped, "bye");
             ExitCode::SUCCESS
         }
         Err(error) => {
-            // For a person at a shell, and readable in the host's log just as well.
-            let _ = writeln!(io::stderr(), "{error}");
+            // A line that is not in the host's log format counts as a debug message there, and mostly goes unseen.
+            tracing::error!(%error, "the plugin does not start");
             ExitCode::FAILURE
         }
     }
 }
 
 fn start(plugin: Plugin, start: &Start) -> Result<Stopped, ServeError> {
-    // Before anything costs time: a host may start us only to see the cookie refused.
-    check_host(&Config::new(COOKIE.0, COOKIE.1, PROTOCOLS), start)?;
     if std::env::var(MLOCK).is_ok_and(|value| value == "true") {
         use rustix::mm::{MlockAllFlags, mlockall};
         mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE)
             .map_err(|error| ServeError::Mlock(error.into()))?;
     }
-    go_plugin::log::init();
     let name = plugin.name.clone();
     std::panic::set_hook(Box::new(move |panic| {
         // The default text starts a multi-line dump that hosts would log line by line. The payload
@@ -145,10 +150,10 @@ fn start(plugin: Plugin, start: &Start) -> Result<Stopped, ServeError> {
         let location = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(plugin = name, location, "panic");
     }));
-    // Each thread is an arena of malloc's, and a host with many cores would give us many. Blocking work is key
-    // derivation, which the cores bound whatever the number of threads.
+    // Each thread is an arena of malloc's, and a host with many cores would give us many. Handlers wait most of their
+    // time, so one thread serves them all; work that blocks, as key derivation does, goes to the other two.
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(1)
         .max_blocking_threads(2)
         .enable_all()
         .build()

@@ -12,12 +12,12 @@ mod write;
 
 use std::time::Duration;
 
-use minio_admin::{Breaker, Client, Credentials, Endpoint, TlsVersion};
+use minio_admin::{Breaker, Builder, Client, Credentials, Endpoint, TlsVersion};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use vault_plugin_sdk::{Error, Result, Storage};
 
-use crate::stored;
+use crate::{failure, stored};
 
 pub use cluster::Cluster;
 pub(crate) use cluster::KEY;
@@ -37,9 +37,11 @@ pub const REDACTED: &str = "(redacted)";
 /// two: a dead MinIO holds a host's worker this long.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// After so many calls in a row that MinIO did not answer, calls fail at once for a while, so that a
+/// After three calls in a row that MinIO did not answer, calls fail at once for a while, so that a
 /// host with thousands of leases to revoke does not wait for each.
-const BREAKER: Breaker = Breaker { failures: 3, pause: Duration::from_secs(2) };
+pub(crate) fn breaker() -> Breaker {
+    Breaker::new(3, Duration::from_secs(2))
+}
 
 /// A config as it is stored: the Go plugin's JSON, plus keys it ignores.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -111,6 +113,21 @@ impl Config {
         Ok(storage.get(&cluster.key()).await?)
     }
 
+    /// Whether there is a config of the cluster. The default cluster always is one, if an empty one.
+    ///
+    /// # Errors
+    /// The storage's; HTTP 400 saying what to write.
+    pub(crate) async fn must_exist(storage: &Storage, cluster: &Cluster) -> Result<()> {
+        if cluster.is_default() || Self::load(storage, cluster).await?.is_some() {
+            return Ok(());
+        }
+        Err(Error::bad_request(format!(
+            "cluster {:?} is not known: write {} first",
+            cluster.name(),
+            cluster.key()
+        )))
+    }
+
     /// A cluster's config with which MinIO can be called.
     ///
     /// # Errors
@@ -133,26 +150,21 @@ impl Config {
             || self.secret_access_key.expose_secret().is_empty())
     }
 
-    /// A client that calls as the admin user.
+    /// A client that calls as this user.
     ///
     /// # Errors
     /// HTTP 500 when the config cannot be used, for instance for lack of root certificates.
-    pub(crate) fn connect(&self) -> Result<Client> {
-        self.connect_as(&self.access_key_id, &self.secret_access_key)
-    }
-
-    /// A client that calls as another user.
-    ///
-    /// # Errors
-    /// As [`connect`](Self::connect).
-    pub(crate) fn connect_as(&self, user: &str, secret: &SecretString) -> Result<Client> {
-        let endpoint = Endpoint::new(&self.endpoint, self.use_ssl).map_err(Error::internal)?;
-        self.build(endpoint, Credentials::new(user, secret.clone())).map_err(Error::internal)
+    pub(crate) fn connect(&self, user: &str, secret: &SecretString, breaker: Breaker) -> Result<Client> {
+        let builder = || {
+            let endpoint = Endpoint::new(&self.endpoint, self.use_ssl)?;
+            self.builder(endpoint, Credentials::new(user, secret.clone())).breaker(breaker).build()
+        };
+        builder().map_err(|error| failure::explain(&error))
     }
 
     /// Hosts and callers repeat what failed; a repetition here would only hold their workers longer.
-    fn build(&self, endpoint: Endpoint, credentials: Credentials) -> Result<Client, minio_admin::Error> {
-        let mut builder = Client::builder(endpoint, credentials).timeout(TIMEOUT).retries(0).breaker(BREAKER);
+    fn builder(&self, endpoint: Endpoint, credentials: Credentials) -> Builder {
+        let mut builder = Client::builder(endpoint, credentials).timeout(TIMEOUT).retries(0);
         if !self.region.is_empty() {
             builder = builder.region(&self.region);
         }
@@ -165,7 +177,7 @@ impl Config {
         if let Some(version) = self.min_tls_version {
             builder = builder.min_tls(version.into());
         }
-        builder.build()
+        builder
     }
 }
 

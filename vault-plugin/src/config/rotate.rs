@@ -47,9 +47,9 @@ impl Engine {
         let _writing = self.writing.lock().await;
         let mut config = Config::configured(storage, cluster).await?;
         let Some(next) = config.next_secret_access_key.clone() else { return Ok(config) };
-        if accepts(&config, &next).await? {
+        if self.accepts(cluster, &config, &next).await? {
             config.secret_access_key = next;
-        } else if !accepts(&config, &config.secret_access_key).await? {
+        } else if !self.accepts(cluster, &config, &config.secret_access_key).await? {
             return Err(Error::internal(format!(
                 "a rotation of the secret of MinIO user {} was cut short, and MinIO accepts neither the old nor the \
                  new secret: give the user a secret by other means and write it to {} as secretAccessKey",
@@ -61,6 +61,20 @@ impl Engine {
         storage.put(&cluster.key(), &config).await?;
         self.clients.forget(&cluster.key());
         Ok(config)
+    }
+
+    /// Whether MinIO takes this secret for the admin user's.
+    async fn accepts(&self, cluster: &Cluster, config: &Config, secret: &SecretString) -> Result<bool> {
+        let minio = self.connect(cluster, config, &config.access_key_id, secret)?;
+        match minio.user_info(&config.access_key_id).await {
+            Ok(_) => Ok(true),
+            Err(error) => match error.code() {
+                Some(Code::SignatureDoesNotMatch) => Ok(false),
+                // Signed well, only not allowed or not a user.
+                Some(Code::AccessDenied | Code::NoSuchUser) => Ok(true),
+                _ => Err(failure::explain(&error)),
+            },
+        }
     }
 }
 
@@ -77,19 +91,5 @@ async fn must_be_a_user(minio: &Client, name: &str) -> Result<()> {
                  policy, write it to the config, and rotate that"
         ))),
         Err(error) => Err(failure::explain(&error)),
-    }
-}
-
-/// Whether MinIO takes this secret for the admin user's.
-async fn accepts(config: &Config, secret: &SecretString) -> Result<bool> {
-    let minio = config.connect_as(&config.access_key_id, secret)?;
-    match minio.user_info(&config.access_key_id).await {
-        Ok(_) => Ok(true),
-        Err(error) => match error.code() {
-            Some(Code::SignatureDoesNotMatch) => Ok(false),
-            // Signed well, only not allowed or not a user.
-            Some(Code::AccessDenied | Code::NoSuchUser) => Ok(true),
-            _ => Err(failure::explain(&error)),
-        },
     }
 }

@@ -70,6 +70,12 @@ impl Config {
     }
 
     fn set_endpoint(&mut self, text: &str) -> Result<()> {
+        if text.contains('@') {
+            // Not quoted: before it there may be a password.
+            return Err(Error::bad_request(
+                "endpoint has a user in it: write host:port, and the user to accessKeyId and secretAccessKey",
+            ));
+        }
         let (scheme, rest) = match text.split_once("://") {
             Some((scheme, rest)) => (Some(scheme), rest.strip_suffix('/').unwrap_or(rest)),
             None => (None, text),
@@ -112,7 +118,7 @@ impl Config {
             )));
         }
         let anywhere = Endpoint::new("minio.invalid", true).map_err(Error::internal)?;
-        self.build(anywhere, Credentials::new("nobody", "nothing")).map(drop).map_err(|error| {
+        self.builder(anywhere, Credentials::new("nobody", "nothing")).build().map(drop).map_err(|error| {
             Error::bad_request(format!(
                 "{error}: write ca_certificate, client_certificate and client_key as PEM, with their BEGIN and END lines"
             ))
@@ -147,12 +153,16 @@ mod tests {
             ("minio:9000/path", false, None),
             ("http://minio/path", false, None),
             ("user@minio", false, None),
+            ("http://user:hunter2@minio", false, None),
+            ("https://user:hunter2@minio", false, None),
+            ("user:hunter2@minio/path", true, None),
         ] {
             let mut config = Config { use_ssl, ..Config::default() };
             match (config.set_endpoint(text), expected) {
                 (Ok(()), Some(expected)) => assert_eq!(config.endpoint, expected, "{text}"),
                 (Err(Error::BadRequest(message)), None) => {
                     assert!(message.contains(text) || message.contains("host:port"), "{message}");
+                    assert!(message.contains("endpoint") && !message.contains("hunter2"), "{message}");
                 }
                 (got, _) => panic!("{text} with useSSL={use_ssl}: {got:?}"),
             }

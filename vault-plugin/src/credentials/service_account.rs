@@ -2,7 +2,7 @@
 //! ends with the lease.
 
 use minio_admin::{Client, Code, NewServiceAccount};
-use vault_plugin_sdk::{Error, Response, Result};
+use vault_plugin_sdk::{Response, Result};
 
 use super::{Order, TTL, keys};
 use crate::made::{Announced, Kind, Made};
@@ -19,7 +19,7 @@ pub(super) async fn issue(engine: &Engine, minio: &Client, order: &Order<'_>) ->
     let granted = lengths::of_expiring(&req.system, req.fields.duration(TTL), role).await?;
     let secret = passwords::generate(&req.system, &role.password_policy).await?;
     let longest = lengths::longest(&req.system, role).await?;
-    let parent = engine.parent(&req.storage, order.name, role, minio).await?;
+    let parent = engine.parent(&req.context(), order.name, role, minio).await?;
 
     let expiration = lengths::expiry(granted.ttl)?;
     let made = Made {
@@ -41,15 +41,20 @@ pub(super) async fn issue(engine: &Engine, minio: &Client, order: &Order<'_>) ->
     };
     let mut outcome = minio.add_service_account(&account).await;
     if let Err(error) = &outcome
-        && mended(engine, minio, order, &announced, error, &parent).await?
+        && !failure::may_have_happened(error)
     {
-        outcome = minio.add_service_account(&account).await;
+        match clear(engine, minio, order, &announced, error, &parent).await? {
+            Way::Clear => outcome = minio.add_service_account(&account).await,
+            Way::Blocked => {}
+            // The entry stays, and the rollback looks again.
+            Way::Unseen => return Err(failure::explain(error)),
+        }
     }
     if let Err(error) = outcome {
-        announced.failed(minio, &error, engine.may_repeat()).await;
-        return Err(Error::internal(error));
+        announced.failed(minio, &error, false).await;
+        return Err(failure::explain(&error));
     }
-    announced.hand_over(minio, longest).await?;
+    announced.hand_over(engine, &req.system, minio, longest).await?;
 
     let made = announced.made();
     let mut response = keys(&made.access_key_id, &secret, &role.policy)
@@ -59,29 +64,36 @@ pub(super) async fn issue(engine: &Engine, minio: &Client, order: &Order<'_>) ->
     Ok(response)
 }
 
-/// Whether what was in the way is mended: the parent is gone from MinIO, or the access key is taken by
-/// this very request's first run, before the plugin died.
-async fn mended(
+/// What is in the way of a refused service account.
+enum Way {
+    /// Nothing any more: the parent was gone from MinIO, or the access key was taken by this very request's first
+    /// run, before the plugin died.
+    Clear,
+    /// Something else. Nothing of this request's is there.
+    Blocked,
+    /// MinIO did not say.
+    Unseen,
+}
+
+async fn clear(
     engine: &Engine,
     minio: &Client,
     order: &Order<'_>,
     announced: &Announced,
     error: &minio_admin::Error,
     parent: &Parent,
-) -> Result<bool> {
-    if failure::may_have_happened(error) {
-        return Ok(false);
-    }
+) -> Result<Way> {
     if error.code() == Some(&Code::NoSuchUser) {
         engine.mend_parent(&order.req.storage, order.name, parent, order.role, minio).await?;
-        return Ok(true);
+        return Ok(Way::Clear);
     }
     let access_key = &announced.made().access_key_id;
     match minio.service_account(access_key).await {
         Ok(Some(found)) if found.parent == parent.user => {
-            minio.remove_service_account(access_key).await.map_err(Error::internal)?;
-            Ok(true)
+            minio.remove_service_account(access_key).await.map_err(|error| failure::explain(&error))?;
+            Ok(Way::Clear)
         }
-        _ => Ok(false),
+        Ok(_) => Ok(Way::Blocked),
+        Err(_) => Ok(Way::Unseen),
     }
 }

@@ -5,17 +5,17 @@
 
 use minio_admin::{Client, Code};
 use secrecy::ExposeSecret;
-use vault_plugin_sdk::{Error, Response, Result};
+use vault_plugin_sdk::{Response, Result};
 
 use super::{Order, TTL, keys};
 use crate::made::Made;
-use crate::{Engine, leases, lengths};
+use crate::{Engine, failure, leases, lengths};
 
 pub(super) async fn issue(engine: &Engine, minio: &Client, order: &Order<'_>) -> Result<Response> {
     let (req, role) = (order.req, order.role);
     let policy = order.policy()?;
     let granted = lengths::of_session(&req.system, req.fields.duration(TTL), role).await?;
-    let parent = engine.parent(&req.storage, order.name, role, minio).await?;
+    let parent = engine.parent(&req.context(), order.name, role, minio).await?;
     let as_parent = engine.client_of_parent(&req.storage, &parent).await?;
     let mut outcome = as_parent.assume_role(Some(granted.ttl), policy.as_deref()).await;
     // "Access denied" is what MinIO says here when it does not know the user.
@@ -25,7 +25,7 @@ pub(super) async fn issue(engine: &Engine, minio: &Client, order: &Order<'_>) ->
         engine.mend_parent(&req.storage, order.name, &parent, role, minio).await?;
         outcome = as_parent.assume_role(Some(granted.ttl), policy.as_deref()).await;
     }
-    let session = outcome.map_err(Error::internal)?;
+    let session = outcome.map_err(|error| failure::explain(&error))?;
     let made = Made {
         access_key_id: session.access_key.clone(),
         cluster: role.cluster.clone(),

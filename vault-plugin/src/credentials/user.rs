@@ -2,11 +2,11 @@
 
 use minio_admin::Client;
 use secrecy::SecretString;
-use vault_plugin_sdk::{Error, Response, Result};
+use vault_plugin_sdk::{Response, Result};
 
 use super::{Order, TTL, keys};
 use crate::made::{Announced, Kind, Made};
-use crate::{Engine, leases, lengths, names, passwords};
+use crate::{Engine, failure, leases, lengths, names, passwords};
 
 pub(super) async fn issue(engine: &Engine, minio: &Client, order: &Order<'_>) -> Result<Response> {
     let (req, role) = (order.req, order.role);
@@ -25,7 +25,7 @@ pub(super) async fn issue(engine: &Engine, minio: &Client, order: &Order<'_>) ->
     };
     let announced = Announced::for_request(req, Kind::User, made).await?;
     make(engine, minio, &announced, order, &secret, document.as_deref()).await?;
-    announced.hand_over(minio, longest).await?;
+    announced.hand_over(engine, &req.system, minio, longest).await?;
 
     let (ttl, warning) = lengths::of_user(req.fields.duration(TTL), role);
     let made = announced.made();
@@ -59,11 +59,11 @@ async fn make(
         && let Err(error) = minio.add_policy(name, document).await
     {
         announced.failed(minio, &error, engine.may_repeat()).await;
-        return Err(Error::internal(error));
+        return Err(failure::explain(&error));
     }
     if let Err(error) = minio.add_user(user, secret).await {
         announced.failed(minio, &error, own.is_some() || engine.may_repeat()).await;
-        return Err(Error::internal(error));
+        return Err(failure::explain(&error));
     }
     let rights: Result<(), minio_admin::Error> = async {
         let policies = policies(order, own);
@@ -78,7 +78,7 @@ async fn make(
     .await;
     if let Err(error) = rights {
         announced.undo(minio).await;
-        return Err(Error::internal(error));
+        return Err(failure::explain(&error));
     }
     Ok(())
 }

@@ -123,7 +123,8 @@ impl Role {
         self.policy.split(',').map(str::trim).filter(|name| !name.is_empty())
     }
 
-    fn check(&self) -> Result<()> {
+    /// Whether it may take the place of the role `before`, which is an empty one for a new role.
+    fn check(&self, before: &Self) -> Result<()> {
         // As it is stored, with what trimming takes off.
         limits::lines("policy", &self.policy, limits::POLICIES)?;
         let has_inherited = self.policies().next().is_some() || !self.groups.is_empty();
@@ -145,7 +146,7 @@ impl Role {
         limits::names("policy", self.policies())?;
         limits::names("groups", self.groups.iter().map(String::as_str))?;
         limits::line("password_policy", &self.password_policy, limits::NAME)?;
-        names::check(self)?;
+        names::check(self, before)?;
         if let Some(document) = &self.policy_document {
             limits::lines("policy_document", document, limits::POLICY)?;
             Document::parse(document)?;

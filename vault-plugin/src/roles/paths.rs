@@ -144,17 +144,13 @@ impl Engine {
     async fn write_role(self: Arc<Self>, req: Request) -> Result<Option<Response>> {
         let name = req.fields.str(ROLE);
         limits::line(ROLE, name, limits::NAME)?;
-        let _writing = self.writing.lock().await;
-        let mut role = Role::load(&req.storage, name).await?.unwrap_or_default();
+        // A first key makes its parent on the cluster that the role had before.
+        let (_parents, _writing) = (self.parents.lock().await, self.writing.lock().await);
+        let before = Role::load(&req.storage, name).await?.unwrap_or_default();
+        let mut role = before.clone();
         role.take(&req.fields)?;
-        role.check()?;
-        if !role.cluster.is_default() && Config::load(&req.storage, &role.cluster).await?.is_none() {
-            return Err(Error::bad_request(format!(
-                "{CLUSTER} {:?} is not known: write {} first",
-                role.cluster.name(),
-                role.cluster.key()
-            )));
-        }
+        role.check(&before)?;
+        Config::must_exist(&req.storage, &role.cluster).await?;
         if let Some(parent) = Parent::load(&req.storage, name).await?
             && parent.cluster != role.cluster
         {

@@ -145,6 +145,7 @@ impl Engine {
             return Ok(None);
         }
         let role = StaticRole::new(&req.fields)?;
+        Config::must_exist(&req.storage, &role.cluster).await?;
         self.may_be_rotated(&req.storage, &role).await?;
         let Err(error) = self.rotate(&req.storage, &req.system, name, role).await else { return Ok(None) };
         // MinIO may have taken the secret; only what is stored knows it.

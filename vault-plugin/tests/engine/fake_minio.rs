@@ -31,6 +31,7 @@ struct World {
     policies: BTreeMap<String, String>,
     calls: Vec<String>,
     failing: BTreeMap<&'static str, Failure>,
+    squats: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -76,6 +77,11 @@ impl FakeMinio {
     /// From now on the call named `call` works, and its answer says the opposite.
     pub(crate) fn lie(&self, call: &'static str) {
         self.world().failing.insert(call, Failure { status: 500, code: "InternalError", works: true });
+    }
+
+    /// From now on every service account that is asked for is somebody else's already.
+    pub(crate) fn squat(&self) {
+        self.world().squats = true;
     }
 
     /// The call named `call` works again.
@@ -274,6 +280,9 @@ impl World {
                     return refuse(404, "XMinioAdminNoSuchUser");
                 }
                 let access_key = account["accessKey"].as_str().unwrap().to_owned();
+                if self.squats {
+                    self.accounts.insert(access_key.clone(), json!({ "targetUser": "stranger" }));
+                }
                 if self.accounts.contains_key(&access_key) {
                     return refuse(409, "XMinioInvalidIAMCredentials");
                 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use vault_plugin_sdk::testing::Mount;
 
 use crate::fake_minio::FakeMinio;
-use crate::{content, data};
+use crate::{bad_request, content, data, mount_on};
 
 #[tokio::test]
 async fn config_and_roles_of_the_go_plugin_work() {
@@ -33,4 +33,22 @@ async fn config_and_roles_of_the_go_plugin_work() {
     // An update that changes nothing leaves the very same bytes: the Go plugin could take over again.
     mount.write("roles/old", json!({ "policy": "readonly" })).await.unwrap();
     assert_eq!(mount.storage.get_bytes("roles/old").await.unwrap().unwrap(), role);
+}
+
+#[tokio::test]
+async fn a_role_with_a_prefix_that_is_refused_now_can_be_updated() {
+    let mount = mount_on(&FakeMinio::start().await).await;
+    for prefix in ["p".repeat(65), "a,b".to_owned()] {
+        let role =
+            json!({ "policy": "readonly", "user_name_prefix": prefix, "default_ttl": 0, "max_ttl": 0 });
+        mount.storage.put("roles/old", &role).await.unwrap();
+        content(mount.read("keys/old", Value::Null).await);
+        mount.write("roles/old", json!({ "policy": "readwrite" })).await.unwrap();
+        let shown = data(mount.read("roles/old", Value::Null).await);
+        assert_eq!((&shown["policy"], &shown["user_name_prefix"]), (&json!("readwrite"), &json!(prefix)));
+        for change in [json!({ "user_name_prefix": "=" }), json!({ "credential_type": "service_account" })] {
+            let text = bad_request(mount.write("roles/old", change).await);
+            assert!(text.contains("user_name_prefix"), "{text}");
+        }
+    }
 }

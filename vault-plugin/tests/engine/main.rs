@@ -16,9 +16,11 @@ mod rotate_root;
 mod statics;
 mod values;
 
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
+use tokio::net::TcpSocket;
 use vault_plugin_sdk::testing::Mount;
 use vault_plugin_sdk::{Error, Response, Result};
 
@@ -63,6 +65,14 @@ async fn make_log_old(mount: &Mount) {
 /// A config for `minio`, as its root.
 fn access(minio: &FakeMinio) -> Value {
     json!({ "endpoint": minio.endpoint(), "accessKeyId": ROOT, "secretAccessKey": ROOT_SECRET })
+}
+
+/// An address where nobody listens, and nobody will while the socket lives.
+fn vacant() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
 }
 
 fn content(answer: Result<Option<Response>>) -> Response {

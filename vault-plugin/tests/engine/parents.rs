@@ -82,7 +82,7 @@ async fn renewing_moves_minios_expiry() {
     assert!(!renewed.warnings.is_empty());
 
     minio.fail("update-service-account", 503, "SlowDown");
-    assert!(internal(mount.renew(&answer, HOUR).await).contains("tries again"));
+    assert!(internal(mount.renew(&answer, HOUR).await).contains("this passes by itself"));
     mount.delete("roles/a").await.unwrap();
     assert!(matches!(mount.renew(&answer, HOUR).await, Err(Error::Status { status: 400, .. })));
     mount.revoke(&answer).await.unwrap();
@@ -203,6 +203,23 @@ async fn a_service_account_that_may_have_been_made_is_rolled_back() {
 }
 
 #[tokio::test]
+async fn a_service_account_of_somebody_else_is_left_alone() {
+    let (mount, minio) = mounted(account_role()).await;
+    minio.squat();
+    internal(mount.read("keys/a", Value::Null).await);
+    assert_eq!((minio.accounts().len(), log_entries(&mount).await), (1, 0));
+    // Whose it is cannot be said now, and is looked up later.
+    minio.fail("info-service-account", 503, "SlowDown");
+    internal(mount.read("keys/a", Value::Null).await);
+    assert_eq!((minio.accounts().len(), log_entries(&mount).await), (2, 1));
+    crate::make_log_old(&mount).await;
+    internal(mount.tick().await);
+    minio.mend("info-service-account");
+    mount.tick().await.unwrap();
+    assert_eq!((minio.accounts().len(), log_entries(&mount).await), (2, 0));
+}
+
+#[tokio::test]
 async fn a_role_of_a_dead_minio_is_deleted_and_its_parent_later() {
     let (mount, minio) = mounted(account_role()).await;
     mount.read("keys/a", Value::Null).await.unwrap();
@@ -270,6 +287,22 @@ async fn the_end_of_the_mount_leaves_nothing() {
     );
     // The host revokes its leases after that.
     mount.revoke(&answer).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_request_that_the_end_of_the_mount_overtakes_leaves_nothing() {
+    let (mount, minio) = mounted(account_role()).await;
+    mount.write("roles/s", session_role()).await.unwrap();
+    mount.taint();
+    for path in ["keys/r", "keys/a", "keys/s"] {
+        assert!(
+            internal(mount.read(path, Value::Null).await).contains("the mount is being disabled"),
+            "{path}"
+        );
+        assert_eq!((minio.users().len(), minio.accounts().len()), (0, 0), "{path}");
+        assert_eq!(mount.storage.list("wal/").await.unwrap().len(), 0, "{path}");
+        assert_eq!(mount.storage.list("parents/").await.unwrap().len(), 0, "{path}");
+    }
 }
 
 #[tokio::test]

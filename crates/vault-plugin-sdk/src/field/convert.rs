@@ -6,6 +6,9 @@ use serde_json::{Number, Value};
 
 use super::{Field, FieldType, FieldValue, duration, integer};
 
+/// Where an error stops quoting a value, bytes.
+const QUOTED: usize = 200;
+
 /// A field whose value cannot be converted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("error converting input {input} for field \"{field}\": {reason}")]
@@ -29,14 +32,25 @@ pub(super) fn convert(field: &Field, value: &Value) -> Result<FieldValue, Conver
         FieldType::Map => object(value),
     };
     result.map_err(|reason| {
-        // Go quotes all of it, be it a mebibyte.
-        let start = |text: String| text.chars().take(200).collect::<String>();
         let (input, reason) = match field.sensitive {
             true => ("***".to_owned(), format!("not a {}", field.kind.name())),
-            false => (start(shown(value)), start(reason)),
+            false => (quotable(&shown(value)), quotable(&reason)),
         };
         ConvertError { field: field.name.clone(), input, reason }
     })
+}
+
+/// The start of a text, with what cannot be printed escaped. Go quotes all of it as it is, be it a mebibyte.
+fn quotable(text: &str) -> String {
+    let mut quoted = String::new();
+    for c in text.chars() {
+        match c {
+            _ if quoted.len() >= QUOTED => break,
+            '"' | '\'' | '\\' => quoted.push(c),
+            c => quoted.extend(c.escape_debug()),
+        }
+    }
+    quoted
 }
 
 /// A value as Go's `%v` shows it.
@@ -203,6 +217,28 @@ mod tests {
             parse(Field::duration("ttl"), json!("-5")).unwrap_err(),
             "error converting input -5 for field \"ttl\": cannot provide negative value '-5'"
         );
+    }
+
+    #[test]
+    fn what_cannot_be_printed_is_escaped_and_long_values_are_cut() {
+        let control = "a\u{1b}[2J\n\u{202e}é\"b\"";
+        for (field, value) in [
+            (Field::bool("f"), json!(control)),
+            (Field::duration("f"), json!(control)),
+            (Field::string("f"), json!([control])),
+            (Field::list("f"), json!({ control: control })),
+            (Field::map("f"), json!(control)),
+        ] {
+            let error = parse(field, value).unwrap_err();
+            assert!(
+                error.contains(r"a\u{1b}[2J\n\u{202e}é") && !error.contains(char::is_control),
+                "{error:?}"
+            );
+        }
+        for long in ["\u{1b}".repeat(1 << 20), "x".repeat(1 << 20)] {
+            let error = parse(Field::bool("f"), json!(long)).unwrap_err();
+            assert!(error.len() < 2 * QUOTED + 100, "{}", error.len());
+        }
     }
 
     #[test]
