@@ -5,15 +5,12 @@ pub(crate) mod legacy;
 use crate::scene::eventually;
 use crate::world::{Case, Shared, alone, beside};
 use anyhow::{Context as _, bail, ensure};
-use boathouse_testkit::stack::{ENGINE_MOUNT, Stack, StackError};
+use boathouse_testkit::stack::{ENGINE_MOUNT, Mount, Stack, StackError};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use secrecy::ExposeSecret as _;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::time::{Duration, Instant};
-
-/// Name in the catalog, and of the program.
-const PLUGIN: &str = "vault-plugin-secrets-minio";
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -27,87 +24,19 @@ pub(crate) fn cases() -> Vec<Case> {
     ]
 }
 
-/// A mount of the case's own. It has one role, `r`.
-pub(crate) struct Mount<'a> {
-    pub(crate) stack: &'a Stack,
-    pub(crate) path: &'static str,
+/// A mount of the case's own, with a config.
+pub(crate) async fn mounted<'a>(stack: &'a Stack, path: &str) -> Result<Mount<'a>, StackError> {
+    let mount = Mount::at(stack.vault(), stack.minio(), path);
+    mount.enable().await?;
+    mount.configure().await?;
+    Ok(mount)
 }
 
-/// What a read of keys gave.
-struct Issued {
-    lease: String,
-    user: String,
-    secret: String,
-}
-
-impl<'a> Mount<'a> {
-    /// Mounts the engine and tells it nothing.
-    async fn bare(stack: &'a Stack, path: &'static str) -> Result<Self, StackError> {
-        stack.vault().write(&format!("sys/mounts/{path}"), &json!({ "type": PLUGIN })).await?;
-        Ok(Self { stack, path })
-    }
-
-    /// Mounts it with a config and the role. Users are called `<path>-…`.
-    pub(crate) async fn new(stack: &'a Stack, path: &'static str) -> Result<Self, StackError> {
-        let mount = Self::bare(stack, path).await?;
-        mount.configure().await?;
-        mount.role("readonly").await?;
-        Ok(mount)
-    }
-
-    async fn configure(&self) -> Result<(), StackError> {
-        let minio = self.stack.minio();
-        let config = json!({
-            "endpoint": minio.authority(),
-            "accessKeyId": minio.root_user(),
-            "secretAccessKey": minio.root_password().expose_secret(),
-            "useSSL": false,
-        });
-        self.stack.vault().write(&format!("{}/config", self.path), &config).await.map(drop)
-    }
-
-    /// Writes the role.
-    async fn role(&self, policy: &str) -> Result<(), StackError> {
-        let role = json!({ "policy": policy, "user_name_prefix": format!("{}-", self.path) });
-        self.stack.vault().write(&format!("{}/roles/r", self.path), &role).await.map(drop)
-    }
-
-    async fn issue(&self) -> anyhow::Result<Issued> {
-        let answer = self.stack.vault().read(&format!("{}/keys/r", self.path)).await?;
-        let text = |value: &Value| value.as_str().map(str::to_owned).context("keys: a field is missing");
-        Ok(Issued {
-            lease: text(&answer["lease_id"])?,
-            user: text(&answer["data"]["accessKeyId"])?,
-            secret: text(&answer["data"]["secretAccessKey"])?,
-        })
-    }
-
-    /// Returns when the host has done it, and with the engine's error if it could not.
-    async fn revoke(&self, lease: &str) -> Result<(), StackError> {
-        let body = json!({ "lease_id": lease, "sync": true });
-        self.stack.vault().write("sys/leases/revoke", &body).await.map(drop)
-    }
-
-    /// The host's leases of the role.
-    pub(crate) async fn leases(&self) -> Result<Vec<String>, StackError> {
-        self.stack.vault().list(&format!("sys/leases/lookup/{}/keys/r/", self.path)).await
-    }
-
-    /// The MinIO users made through this mount.
-    pub(crate) async fn users(&self) -> Result<Vec<String>, StackError> {
-        let mut users = self.stack.minio_users().await?;
-        let prefix = format!("{}-", self.path);
-        users.retain(|user| user.starts_with(&prefix));
-        Ok(users)
-    }
-
-    /// Ends the mount. No user may be left of it.
-    async fn finish(self) -> anyhow::Result<()> {
-        self.stack.vault().delete(&format!("sys/mounts/{}", self.path)).await?;
-        let users = self.users().await?;
-        ensure!(users.is_empty(), "MinIO users left by the mount {}: {users:?}", self.path);
-        Ok(())
-    }
+/// The same with a role `r`.
+async fn mounted_with_role<'a>(stack: &'a Stack, path: &str) -> Result<Mount<'a>, StackError> {
+    let mount = mounted(stack, path).await?;
+    mount.role("r", "readonly").await?;
+    Ok(mount)
 }
 
 /// Process ids of the plugins of this OpenBao.
@@ -132,14 +61,15 @@ pub(crate) fn refused<T>(answer: Result<T, StackError>) -> anyhow::Result<(u16, 
 
 async fn mounts_share_a_process_and_nothing_else(_: &Shared, stack: &Stack) -> anyhow::Result<()> {
     let before = the_plugin(stack).await?;
-    let mount = Mount::bare(stack, "second").await?;
-    mount.role("readonly").await?;
+    let mount = Mount::at(stack.vault(), stack.minio(), "second");
+    mount.enable().await?;
+    mount.role("r", "readonly").await?;
     // The first mount's config is not this one's.
     let keys = stack.vault().read("second/keys/r").await;
     let (status, message) = refused(keys).context("keys of an unconfigured mount")?;
     ensure!(status == 500 && message.contains("not configured"), "{status}: {message}");
     mount.configure().await?;
-    let issued = mount.issue().await?;
+    let issued = mount.issue("r").await?;
     ensure!(mount.users().await? == [issued.user]);
     let roles = stack.vault().list(&format!("{ENGINE_MOUNT}/roles")).await?;
     ensure!(!roles.contains(&"r".to_owned()), "the first mount has the second's role: {roles:?}");
@@ -151,42 +81,42 @@ async fn mounts_share_a_process_and_nothing_else(_: &Shared, stack: &Stack) -> a
 }
 
 async fn a_policy_that_does_not_exist_leaves_no_user(_: &Shared, stack: &Stack) -> anyhow::Result<()> {
-    let mount = Mount::new(stack, "no-policy").await?;
+    let mount = mounted_with_role(stack, "no-policy").await?;
     for policy in ["no-such-policy", "readonly,no-such-policy"] {
-        mount.role(policy).await?;
+        mount.role("r", policy).await?;
         let answer = stack.vault().read("no-policy/keys/r").await;
         let (status, message) = refused(answer).with_context(|| policy.to_owned())?;
         ensure!(status == 500 && message.contains("policy does not exist"), "{status}: {message}");
-        let (users, leases) = (mount.users().await?, mount.leases().await?);
+        let (users, leases) = (mount.users().await?, mount.leases("r").await?);
         ensure!(users.is_empty() && leases.is_empty(), "{policy}: left {users:?} and {leases:?}");
     }
     // The role can be mended, and several policies are fine when all exist.
-    mount.role("readonly,diagnostics").await?;
-    let issued = mount.issue().await?;
+    mount.role("r", "readonly,diagnostics").await?;
+    let issued = mount.issue("r").await?;
     let info = stack.minio().admin().user_info(&issued.user).await?;
     ensure!(format!("{info:?}").contains("diagnostics"), "{info:?}");
-    mount.finish().await
+    Ok(mount.finish().await?)
 }
 
 async fn revoking_a_user_that_is_gone_succeeds(_: &Shared, stack: &Stack) -> anyhow::Result<()> {
-    let mount = Mount::new(stack, "gone").await?;
-    let issued = mount.issue().await?;
+    let mount = mounted_with_role(stack, "gone").await?;
+    let issued = mount.issue("r").await?;
     stack.minio().admin().remove_user(&issued.user).await?;
-    ensure!(mount.leases().await?.len() == 1 && mount.users().await?.is_empty());
+    ensure!(mount.leases("r").await?.len() == 1 && mount.users().await?.is_empty());
     mount.revoke(&issued.lease).await?;
-    ensure!(mount.leases().await?.is_empty(), "the lease is still there");
-    mount.finish().await
+    ensure!(mount.leases("r").await?.is_empty(), "the lease is still there");
+    Ok(mount.finish().await?)
 }
 
 async fn reading_the_config_never_shows_the_secret(_: &Shared, stack: &Stack) -> anyhow::Result<()> {
-    let mount = Mount::new(stack, "config").await?;
+    let mount = mounted_with_role(stack, "config").await?;
     let secret = stack.minio().root_password().expose_secret();
     let config = stack.vault().read("config/config").await?["data"].clone();
     ensure!(!config.to_string().contains(secret), "the secret is in {config}");
     ensure!(config["endpoint"] == stack.minio().authority().as_str(), "{config}");
     // Who reads, changes and writes back does no harm.
     stack.vault().write("config/config", &config).await?;
-    let issued = mount.issue().await?;
+    let issued = mount.issue("r").await?;
     let (status, message) = refused(stack.vault().write("config/config", &json!({ "useSSL": "no!" })).await)?;
     ensure!(status == 400 && !message.contains(secret), "{status}: {message}");
     // A failed call, so that the log has something to say.
@@ -195,10 +125,10 @@ async fn reading_the_config_never_shows_the_secret(_: &Shared, stack: &Stack) ->
     ensure!(!message.contains("wrong-secret"), "{message}");
     mount.configure().await?;
     let log = std::fs::read_to_string(stack.bao().log())?;
-    for secret in [secret, "wrong-secret", &issued.secret] {
+    for secret in [secret, "wrong-secret", issued.secret.expose_secret()] {
         ensure!(!log.contains(secret), "OpenBao's log has a secret of the config or of a lease in it");
     }
-    mount.finish().await
+    Ok(mount.finish().await?)
 }
 
 /// SIGKILL to the plugin; returns when it has ended.
@@ -223,12 +153,12 @@ pub(crate) async fn soon<T>(what: &str, call: impl AsyncFn() -> Result<T, StackE
 }
 
 async fn a_killed_plugin_comes_back(_: &Shared, stack: &mut Stack) -> anyhow::Result<()> {
-    let mount = Mount::new(stack, "killed").await?;
-    let [first, second] = [mount.issue().await?, mount.issue().await?];
+    let mount = mounted_with_role(stack, "killed").await?;
+    let [first, second] = [mount.issue("r").await?, mount.issue("r").await?];
 
     kill_the_plugin(stack).await?;
     soon("read a role", async || stack.vault().read("killed/roles/r").await).await?;
-    let third = mount.issue().await?;
+    let third = mount.issue("r").await?;
     ensure!(mount.users().await?.len() == 3);
     mount.revoke(&first.lease).await?;
     mount.revoke(&third.lease).await?;
@@ -241,15 +171,15 @@ async fn a_killed_plugin_comes_back(_: &Shared, stack: &mut Stack) -> anyhow::Re
     // A revocation is as good a first request as any.
     kill_the_plugin(stack).await?;
     soon("revoke", async || mount.revoke(&second.lease).await).await?;
-    ensure!(mount.users().await?.is_empty() && mount.leases().await?.is_empty());
+    ensure!(mount.users().await?.is_empty() && mount.leases("r").await?.is_empty());
     soon("read the other config", async || stack.vault().read(&path).await).await?;
     the_plugin(stack).await?;
-    mount.finish().await
+    Ok(mount.finish().await?)
 }
 
 async fn a_plugin_killed_while_it_revokes(_: &Shared, stack: &mut Stack) -> anyhow::Result<()> {
-    let mount = Mount::new(stack, "midway").await?;
-    let issued = mount.issue().await?;
+    let mount = mounted_with_role(stack, "midway").await?;
+    let issued = mount.issue("r").await?;
     stack.minio().pause()?;
     let (answer, resumed) = tokio::join!(mount.revoke(&issued.lease), async {
         // Until the plugin waits for MinIO.
@@ -260,11 +190,11 @@ async fn a_plugin_killed_while_it_revokes(_: &Shared, stack: &mut Stack) -> anyh
     resumed?;
     // The host says that it did not work, and keeps the lease; or it has asked a new plugin at once.
     if answer.is_err() {
-        ensure!(mount.leases().await?.len() == 1, "the lease is gone, and its user may not be");
+        ensure!(mount.leases("r").await?.len() == 1, "the lease is gone, and its user may not be");
         soon("revoke again", async || mount.revoke(&issued.lease).await).await?;
     }
-    ensure!(mount.users().await?.is_empty() && mount.leases().await?.is_empty());
+    ensure!(mount.users().await?.is_empty() && mount.leases("r").await?.is_empty());
     let path = format!("{ENGINE_MOUNT}/config");
     soon("read the other config", async || stack.vault().read(&path).await).await?;
-    mount.finish().await
+    Ok(mount.finish().await?)
 }

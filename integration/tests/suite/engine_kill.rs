@@ -1,7 +1,9 @@
-//! Five hundred keys while the plugin, OpenBao and MinIO are killed at random.
+//! Five hundred keys, users and service accounts, while the plugin, OpenBao and MinIO are killed at random and some
+//! callers hang up.
 //!
 //! Afterwards every MinIO user has a lease or stands in the engine's log; once the log's time has come, the users are
-//! those of the leases, no more and no fewer; and when the leases end there are none.
+//! those of the leases, no more and no fewer; and when the leases end there are none. Only a lease whose caller hung up
+//! may have lost its user already.
 //!
 //! The log keeps a key that is being made for ten minutes, and one whose lease was lost with the plugin or OpenBao
 //! until the end of the longest life that lease could have had. The case dates these entries back in OpenBao's
@@ -10,12 +12,12 @@
 mod callers;
 mod truth;
 
-use crate::engine::{Mount, plugins, soon};
+use crate::engine::{mounted, plugins, soon};
 use crate::scene::eventually;
-use crate::world::{Case, Shared, beside};
+use crate::world::{Case, Shared, apart};
 use anyhow::{Context as _, ensure};
-use boathouse_testkit::stack::Stack;
-use callers::{Callers, End, Key};
+use boathouse_testkit::stack::{Host, Mount, Stack};
+use callers::{Callers, Done, End};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rand::rngs::StdRng;
@@ -27,11 +29,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use truth::Truth;
 
 pub(crate) fn cases() -> Vec<Case> {
-    vec![beside!(users_are_those_of_the_leases_whoever_dies)]
+    vec![apart!(users_are_those_of_the_leases_whoever_dies)]
 }
 
 /// The mount; its users' names begin with it and a dash.
 const MOUNT: &str = "chaos";
+/// One makes users, the other service accounts.
+const ROLES: [&str; 2] = ["user", "account"];
 const KEYS: usize = 500;
 const CALLERS: usize = 6;
 /// For all keys. A dead server is back after a second or two.
@@ -57,15 +61,20 @@ fn schedule(random: &mut StdRng) -> Vec<(usize, Victim)> {
     times.into_iter().zip(victims).collect()
 }
 
-async fn users_are_those_of_the_leases_whoever_dies(shared: &Shared, _: &Stack) -> anyhow::Result<()> {
+async fn users_are_those_of_the_leases_whoever_dies(shared: &Shared) -> anyhow::Result<()> {
     let seed = match std::env::var(SEED) {
         Ok(seed) => seed.parse().with_context(|| format!("{SEED} is not a number"))?,
         Err(_) => rand::random::<u64>(),
     };
     let mut random = StdRng::seed_from_u64(seed);
-    let mut stack = Stack::start(&shared.parts, &shared.programs).await?;
-    stack.bao_mut().reconfigure(&json!({ "raw_storage_endpoint": true })).await?;
-    Mount::new(&stack, MOUNT).await?;
+    let host = Host::openbao(&shared.parts).with("raw_storage_endpoint", json!(true));
+    let mut stack = Stack::start_on(host, &shared.parts, &shared.programs).await?;
+    let mount = mounted(&stack, MOUNT).await?;
+    for (role, kind) in ROLES.into_iter().zip(["user", "service_account"]) {
+        let role_body =
+            json!({ "credential_type": kind, "policy": "readonly", "user_name_prefix": mount.prefix() });
+        mount.write(&format!("roles/{role}"), &role_body).await?;
+    }
 
     let schedule = schedule(&mut random);
     let kills = schedule.len();
@@ -78,14 +87,15 @@ async fn users_are_those_of_the_leases_whoever_dies(shared: &Shared, _: &Stack) 
     }
     let done = callers.finish().await.with_context(|| format!("seed {seed}"))?;
     let counts = format!(
-        "seed {seed}: {} keys, {} failed requests (the slowest took {:.1} s), {kills} kills",
+        "seed {seed}: {} keys, {} failed requests (the slowest took {:.1} s), {} hang-ups, {kills} kills",
         done.keys.len(),
         done.failed,
         done.slowest.as_secs_f64(),
+        done.hung_up,
     );
     // What was asked of MinIO while it started can be missing in its memory, or only there. Its drive is right.
     stack.minio_mut().restart().await?;
-    let end = settle(&stack, &done.keys).await.with_context(|| counts.clone())?;
+    let end = settle(&stack, &done).await.with_context(|| counts.clone())?;
     eprintln!("  {counts}, {end}");
     Ok(())
 }
@@ -126,19 +136,23 @@ fn crash(pid: Option<u32>) -> anyhow::Result<()> {
 }
 
 /// All servers are up and nobody asks for anything. What was made must add up, and go.
-async fn settle(stack: &Stack, keys: &[Key]) -> anyhow::Result<String> {
-    let mount = Mount { stack, path: MOUNT };
+async fn settle(stack: &Stack, Done { keys, hung_up, .. }: &Done) -> anyhow::Result<String> {
+    let mount = Mount::at(stack.vault(), stack.minio(), MOUNT);
     let truth = Truth::of(&mount).await?;
     // A revocation that failed is repeated, as its caller would; one that OpenBao has queued, too.
     for key in keys.iter().filter(|key| key.end == End::Asked) {
-        let body = json!({ "lease_id": key.lease, "sync": true });
-        soon("revoke again", async || stack.vault().write("sys/leases/revoke", &body).await).await?;
+        soon("revoke again", async || mount.revoke(&key.lease).await).await?;
     }
 
-    let leased = truth.leased().await?;
-    let users = user_set(&mount).await?;
+    let all_leased = truth.leased().await?;
+    let users = made(&mount).await?;
     let logged = truth.logged().await?;
-    ensure!(leased.is_subset(&users), "leases without a user: {:?}", minus(&leased, &users));
+    // Whoever hangs up has the key revoked, and the host may have stored its lease in that instant. No one was told.
+    let dead = minus(&all_leased, &users);
+    let told: Vec<_> = keys.iter().map(|key| &key.user).filter(|user| dead.contains(*user)).collect();
+    ensure!(told.is_empty(), "leases without a user, of callers that have an answer: {told:?}");
+    ensure!(dead.len() <= *hung_up, "leases without a user, more than callers that hung up: {dead:?}");
+    let leased = minus(&all_leased, &dead);
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs().cast_signed();
     let doomed: Vec<_> =
         leased.iter().filter(|user| logged.get(*user).is_some_and(|date| *date <= now)).collect();
@@ -147,8 +161,12 @@ async fn settle(stack: &Stack, keys: &[Key]) -> anyhow::Result<String> {
         let (lives, expected) = (leased.contains(&key.user), key.end == End::Lives);
         ensure!(lives == expected, "{} has a lease: {lives}, although it ends as {:?}", key.user, key.end);
     }
+    let (admin, accounts) = (stack.minio().admin(), stack.minio().service_accounts()?);
     for user in &leased {
-        let info = stack.minio().admin().user_info(user).await?;
+        // The rights of a service account are its parent's.
+        let account = if accounts.contains(user) { admin.service_account(user).await? } else { None };
+        let user = account.map_or_else(|| user.clone(), |account| account.parent);
+        let info = admin.user_info(&user).await?;
         ensure!(info.policies().eq(["readonly"]), "{user}: {info:?}");
     }
     let strays = minus(&users, &leased);
@@ -165,30 +183,42 @@ async fn settle(stack: &Stack, keys: &[Key]) -> anyhow::Result<String> {
         ensure!(Instant::now() < deadline, "not rolled back: {:?}", pending().await?);
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    let after = user_set(&mount).await?;
+    let after = made(&mount).await?;
     ensure!(
         after == leased,
         "after the rollback: {:?} too many, {:?} too few",
         minus(&after, &leased),
         minus(&leased, &after)
     );
-    ensure!(truth.leased().await? == leased, "the rollback ended leases");
+    ensure!(truth.leased().await? == all_leased, "the rollback ended leases");
 
-    let prefix = format!("sys/leases/revoke-prefix/{MOUNT}/keys/r");
+    let prefix = format!("sys/leases/revoke-prefix/{MOUNT}/keys");
     stack.vault().write(&prefix, &json!({ "sync": false })).await?;
     let deadline = Instant::now() + Duration::from_secs(60);
-    while !mount.leases().await?.is_empty() {
-        ensure!(Instant::now() < deadline, "{} leases do not end", mount.leases().await?.len());
-        tokio::time::sleep(Duration::from_millis(200)).await;
+    for role in ROLES {
+        while !mount.leases(role).await?.is_empty() {
+            ensure!(Instant::now() < deadline, "{} leases do not end", mount.leases(role).await?.len());
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
     }
-    stack.vault().delete(&format!("sys/mounts/{MOUNT}")).await?;
-    let left = user_set(&mount).await?;
-    ensure!(left.is_empty(), "left at the end: {left:?}");
-    Ok(format!("{} leases at the end, {} users rolled back", leased.len(), strays.len()))
+    let left = made(&mount).await?;
+    ensure!(left.is_empty(), "left by the leases: {left:?}");
+    // The service accounts' parent goes with the mount.
+    mount.finish().await?;
+    Ok(format!(
+        "{} leases at the end, {} of nobody's keys, {} users rolled back",
+        leased.len(),
+        dead.len(),
+        strays.len()
+    ))
 }
 
-async fn user_set(mount: &Mount<'_>) -> anyhow::Result<BTreeSet<String>> {
-    Ok(mount.users().await?.into_iter().collect())
+/// The users and service accounts there are, without the accounts' parent.
+async fn made(mount: &Mount<'_>) -> anyhow::Result<BTreeSet<String>> {
+    let parent = format!("{}{}-parent-", mount.prefix(), ROLES[1]);
+    let (mut made, accounts) = (mount.users().await?, mount.minio().service_accounts()?);
+    made.extend(accounts.into_iter().filter(|account| account.starts_with(mount.prefix())));
+    Ok(made.into_iter().filter(|user| !user.starts_with(&parent)).collect())
 }
 
 fn minus(all: &BTreeSet<String>, some: &BTreeSet<String>) -> BTreeSet<String> {

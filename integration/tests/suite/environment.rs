@@ -7,7 +7,6 @@ use boathouse_testkit::node::NodeOptions;
 use boathouse_testkit::stack::{AUTH_MOUNT, AUTH_ROLE, ENGINE_MOUNT, Stack, Tenant};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use secrecy::ExposeSecret as _;
 use serde_json::json;
 use std::ffi::OsString;
 use std::fs;
@@ -83,12 +82,7 @@ async fn namespace(stack: &Stack, tenant: &Tenant) -> anyhow::Result<()> {
     vault.write(&below(&format!("auth/{AUTH_MOUNT}/role/{AUTH_ROLE}")), &role).await?;
     let engine = json!({ "type": "vault-plugin-secrets-minio" });
     vault.write(&below(&format!("sys/mounts/{ENGINE_MOUNT}")), &engine).await?;
-    let config = json!({
-        "endpoint": stack.minio().authority(),
-        "accessKeyId": stack.minio().root_user(),
-        "secretAccessKey": stack.minio().root_password().expose_secret(),
-    });
-    vault.write(&below(&format!("{ENGINE_MOUNT}/config")), &config).await?;
+    vault.write(&below(&format!("{ENGINE_MOUNT}/config")), &stack.minio().engine_config()).await?;
     let role = json!({ "policy": tenant.role, "user_name_prefix": tenant.user_prefix, "default_ttl": LIFE.as_secs() });
     vault.write(&below(&format!("{ENGINE_MOUNT}/roles/{}", tenant.role)), &role).await?;
     Ok(())

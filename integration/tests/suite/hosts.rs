@@ -1,18 +1,21 @@
 //! The secrets engine under every host it is made for, each started beside the shared MinIO: OpenBao of two
 //! generations, Vault 1.4.0, where plugins start the old way, and Vault 1.21.0 where somebody has built it.
 
+mod log;
 mod rig;
+mod seeded;
+mod starts;
+mod upgrade;
 
 use crate::engine::legacy;
 use crate::scene::eventually;
-use crate::world::{Case, Shared, beside};
+use crate::world::{Case, Shared, apart, beside};
 use anyhow::{Context as _, ensure};
-use boathouse_testkit::stack::{Host, SHARED_BUCKET, Stack};
+use boathouse_testkit::stack::{Host, PLUGIN, SHARED_BUCKET, Stack};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rig::{Load, MOUNTS, Rig};
-use secrecy::SecretString;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -22,7 +25,15 @@ pub(crate) fn cases() -> Vec<Case> {
         beside!(the_engine_under_openbao_2_6),
         beside!(the_engine_under_vault_1_4),
         beside!(the_engine_under_vault_1_21),
-        beside!(the_engine_under_a_host_that_has_one_connection_for_everything),
+        apart!(the_engine_under_a_host_that_has_one_connection_for_everything),
+        beside!(starts::protocol_3_ends_in_keys),
+        beside!(starts::the_unwrap_token_is_exchanged_over_tls),
+        beside!(starts::memory_is_locked_when_the_hosts_is),
+        beside!(upgrade::a_release_replaces_another_in_place_and_back),
+        beside!(upgrade::under_vault_1_4_the_last_one_registered_runs),
+        beside!(seeded::what_the_go_plugin_left_on_disk_is_taken_over),
+        apart!(log::no_secret_is_in_the_log_of_openbao),
+        apart!(log::no_secret_is_in_the_log_of_vault_1_4),
     ]
 }
 
@@ -40,14 +51,14 @@ async fn the_engine_under_openbao_2_7(shared: &Shared, stack: &Stack) -> anyhow:
 async fn the_engine_under_openbao_2_6(shared: &Shared, stack: &Stack) -> anyhow::Result<()> {
     let host = Host::openbao_2_6(&shared.parts);
     let rig = Rig::start(shared, stack, host.clone(), "bao26").await?;
-    legacy::replayed(&rig.bao, stack.minio(), "").await?;
+    legacy::replayed(rig.bao(), stack.minio(), "").await?;
     life(rig).await?;
     life(Rig::start(shared, stack, host.without_multiplexing(), "bao26-alone").await?).await
 }
 
 async fn the_engine_under_vault_1_4(shared: &Shared, stack: &Stack) -> anyhow::Result<()> {
     let rig = Rig::start(shared, stack, Host::vault_1_4(&shared.parts), "vault14").await?;
-    legacy::replayed(&rig.bao, stack.minio(), OF_VAULT_1_4).await?;
+    legacy::replayed(rig.bao(), stack.minio(), OF_VAULT_1_4).await?;
     life(rig).await
 }
 
@@ -57,7 +68,7 @@ async fn the_engine_under_vault_1_21(shared: &Shared, stack: &Stack) -> anyhow::
         return Ok(());
     };
     let rig = Rig::start(shared, stack, host.clone(), "vault121").await?;
-    legacy::replayed(&rig.bao, stack.minio(), OF_VAULT_1_21).await?;
+    legacy::replayed(rig.bao(), stack.minio(), OF_VAULT_1_21).await?;
     life(rig).await?;
     life(Rig::start(shared, stack, host.without_multiplexing(), "vault121-alone").await?).await
 }
@@ -65,7 +76,6 @@ async fn the_engine_under_vault_1_21(shared: &Shared, stack: &Stack) -> anyhow::
 /// As for plugins in containers: go-plugin's own host, told to multiplex its broker.
 async fn the_engine_under_a_host_that_has_one_connection_for_everything(
     shared: &Shared,
-    _: &Stack,
 ) -> anyhow::Result<()> {
     let mut go = tokio::process::Command::new("go");
     go.args(["run", "-mod=readonly", "-buildvcs=false", "."]).arg(&shared.programs.vault_plugin);
@@ -80,7 +90,7 @@ async fn the_engine_under_a_host_that_has_one_connection_for_everything(
 
 /// Everything that may happen to two mounts, in one story: what one chapter leaves is the next one's start.
 async fn life(rig: Rig<'_>) -> anyhow::Result<()> {
-    let name = rig.bao.host().name();
+    let name = rig.bao().host().name();
     let told = async {
         documented(&rig).await.context("help and OpenAPI")?;
         keys_live_and_die(&rig).await.context("keys")?;
@@ -94,7 +104,7 @@ async fn life(rig: Rig<'_>) -> anyhow::Result<()> {
 
 /// Every path of the engine has a help text and stands in the host's OpenAPI document, for both mounts.
 async fn documented(rig: &Rig<'_>) -> anyhow::Result<()> {
-    let vault = rig.bao.admin();
+    let vault = rig.bao().admin();
     let document = vault.read("sys/internal/specs/openapi").await?;
     for mount in MOUNTS {
         let root = vault.read(&format!("{mount}/?help=1")).await?;
@@ -123,12 +133,11 @@ async fn keys_live_and_die(rig: &Rig<'_>) -> anyhow::Result<()> {
     let object = format!("hosts/{}", rig.slug);
     minio.put_object(SHARED_BUCKET, &object, b"content").await?;
     for mount in MOUNTS {
-        let issued = rig.issue(mount).await?;
+        let issued = rig.mount(mount).issue("r").await?;
         ensure!(rig.users(mount).await? == BTreeSet::from([issued.user.clone()]));
-        let secret = SecretString::from(issued.secret);
-        let read = async || minio.get_object_as(&issued.user, &secret, SHARED_BUCKET, &object).await;
+        let read = async || minio.get_object_as(&issued.user, &issued.secret, SHARED_BUCKET, &object).await;
         ensure!(read().await? == b"content");
-        rig.revoke(&issued.lease).await?;
+        rig.mount(mount).revoke(&issued.lease).await?;
         ensure!(rig.users(mount).await?.is_empty() && rig.leases(mount).await?.is_empty());
         let status = read().await.err().and_then(|error| error.status());
         ensure!(status == Some(403), "a revoked key: {status:?}");
@@ -139,18 +148,17 @@ async fn keys_live_and_die(rig: &Rig<'_>) -> anyhow::Result<()> {
 
 /// A reload ends the processes, and nothing else.
 async fn reloaded(rig: &Rig<'_>) -> anyhow::Result<()> {
-    let issued = rig.issue(MOUNTS[0]).await?;
+    let issued = rig.mount(MOUNTS[0]).issue("r").await?;
     let before = rig.processes().await?;
-    let body = json!({ "plugin": boathouse_testkit::stack::PLUGIN });
-    rig.bao.admin().call(reqwest::Method::PUT, "sys/plugins/reload/backend", Some(&body)).await?;
+    rig.bao().reload(PLUGIN).await?;
     // Lazily: a host starts the plugin again when it has a request for it.
     for mount in MOUNTS {
-        let role = rig.bao.admin().read(&format!("{mount}/roles/r")).await?;
+        let role = rig.bao().admin().read(&format!("{mount}/roles/r")).await?;
         ensure!(role["data"]["policy"] == "readonly", "{role}");
     }
     let after = rig.processes().await?;
     ensure!(before.is_disjoint(&after), "{before:?} became {after:?}");
-    rig.revoke(&issued.lease).await?;
+    rig.mount(MOUNTS[0]).revoke(&issued.lease).await?;
     ensure!(rig.users(MOUNTS[0]).await?.is_empty());
     Ok(())
 }
@@ -171,7 +179,7 @@ async fn killed_under_load(rig: &Rig<'_>) -> anyhow::Result<()> {
 
     for mount in MOUNTS {
         // Starts the plugin again where the load was over before it died.
-        rig.bao.admin().read(&format!("{mount}/roles/r")).await?;
+        rig.bao().admin().read(&format!("{mount}/roles/r")).await?;
     }
     let after = rig.processes().await?;
     ensure!(!after.contains(&victim), "{before:?} became {after:?}");
@@ -196,16 +204,16 @@ async fn killed_under_load(rig: &Rig<'_>) -> anyhow::Result<()> {
 
 /// The leases outlive a seal, and a plugin starts again behind it.
 async fn sealed(rig: &Rig<'_>) -> anyhow::Result<()> {
-    let issued = rig.issue(MOUNTS[1]).await?;
+    let issued = rig.mount(MOUNTS[1]).issue("r").await?;
     let before = rig.users(MOUNTS[1]).await?;
-    rig.bao.seal().await?;
-    let status = rig.issue(MOUNTS[1]).await.err().map(|error| format!("{error:#}"));
+    rig.bao().seal().await?;
+    let status = rig.mount(MOUNTS[1]).issue("r").await.err().map(|error| format!("{error:#}"));
     ensure!(status.as_deref().is_some_and(|text| text.contains("503")), "a sealed host answered: {status:?}");
-    rig.bao.unseal().await?;
+    rig.bao().unseal().await?;
     ensure!(rig.users(MOUNTS[1]).await? == before, "a seal changed the users");
-    rig.revoke(&issued.lease).await?;
+    rig.mount(MOUNTS[1]).revoke(&issued.lease).await?;
     ensure!(!rig.users(MOUNTS[1]).await?.contains(&issued.user));
-    rig.issue(MOUNTS[1]).await?;
+    rig.mount(MOUNTS[1]).issue("r").await?;
     Ok(())
 }
 
@@ -214,11 +222,11 @@ async fn disabled(rig: &Rig<'_>) -> anyhow::Result<()> {
     for mount in MOUNTS {
         let users = rig.users(mount).await?;
         ensure!(!users.is_empty(), "{mount}: nothing to delete");
-        rig.bao.admin().delete(&format!("sys/mounts/{mount}")).await?;
+        rig.bao().admin().delete(&format!("sys/mounts/{mount}")).await?;
         let left = rig.users(mount).await?;
         ensure!(left.is_empty(), "{mount}: MinIO users left of {}: {left:?}", users.len());
     }
-    let mounts: Value = rig.bao.admin().read("sys/mounts").await?;
+    let mounts: Value = rig.bao().admin().read("sys/mounts").await?;
     ensure!(MOUNTS.iter().all(|mount| mounts["data"][format!("{mount}/")].is_null()));
-    eventually("the end of the plugins", Duration::from_secs(10), || rig.bao.plugins().is_empty()).await
+    eventually("the end of the plugins", Duration::from_secs(10), || rig.bao().plugins().is_empty()).await
 }

@@ -15,6 +15,7 @@ pub(crate) fn cases() -> Vec<Case> {
         beside!(another_tenants_path_is_denied),
         beside!(another_tenants_bucket_is_denied),
         beside!(tokens_that_are_not_good_are_denied),
+        beside!(a_clock_that_is_an_hour_wrong_is_told),
         beside!(a_token_of_another_pods_account_is_denied),
         beside!(tenants_never_share_a_mount),
         beside!(a_token_that_is_gone_is_known_by_vaults_words),
@@ -64,6 +65,24 @@ async fn tokens_that_are_not_good_are_denied(shared: &Shared, stack: &Stack) -> 
     let mut second = scene.volume("other-pod");
     second.claims = Claims { lifetime: 600, ..second.claims };
     refused(scene.node.publish(&stranger, &second).await, Code::PermissionDenied, &["Vault denied login"])?;
+    scene.node.unpublish(&volume.id(), &target).await?;
+    scene.finish(stack).await
+}
+
+/// Tokens are dated by the API server's clock and checked by Vault's. Lives of leases are durations: no clock but the
+/// node's own counts them.
+async fn a_clock_that_is_an_hour_wrong_is_told(shared: &Shared, stack: &Stack) -> anyhow::Result<()> {
+    let scene = Scene::new(shared, stack, "clock").await?;
+    let mut volume = scene.volume("nb");
+    // kubelet asks for tokens of an hour.
+    volume.claims.lifetime = 3600;
+    for (ahead, words) in [(3600, "before"), (-3700, "expired")] {
+        volume.claims.clock = ahead;
+        let answer = scene.node.publish(stack.identities(), &volume).await;
+        refused(answer, Code::PermissionDenied, &["Vault denied login", words])?;
+    }
+    volume.claims.clock = 0;
+    let target = scene.node.publish(stack.identities(), &volume).await?;
     scene.node.unpublish(&volume.id(), &target).await?;
     scene.finish(stack).await
 }

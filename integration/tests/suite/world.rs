@@ -39,6 +39,8 @@ pub(crate) enum Body {
     Beside(for<'a> fn(&'a Shared, &'a Stack) -> Work<'a>),
     /// Alone, because it takes a server down.
     Alone(for<'a> fn(&'a Shared, &'a mut Stack) -> Work<'a>),
+    /// Not at all: it starts its own.
+    Apart(for<'a> fn(&'a Shared) -> Work<'a>),
 }
 
 pub(crate) struct Case {
@@ -66,7 +68,17 @@ macro_rules! alone {
     };
 }
 
-pub(crate) use {alone, beside};
+/// As [`beside`], for a case with servers of its own: it keeps nobody waiting, and waits for nobody.
+macro_rules! apart {
+    ($function:path) => {
+        $crate::world::Case {
+            name: stringify!($function),
+            body: $crate::world::Body::Apart(|shared| Box::pin($function(shared))),
+        }
+    };
+}
+
+pub(crate) use {alone, apart, beside};
 
 impl Case {
     pub(crate) fn into_trial(self, world: &Arc<World>) -> Trial {
@@ -77,6 +89,7 @@ impl Case {
                 match self.body {
                     Body::Beside(body) => body(shared, &*shared.stack.read().await).await,
                     Body::Alone(body) => body(shared, &mut *shared.stack.write().await).await,
+                    Body::Apart(body) => body(shared).await,
                 }
             });
             done.map_err(|error| Failed::from(format!("{error:#}")))

@@ -1,10 +1,11 @@
 //! One OpenBao or Vault server with storage on disk, so that it can be stopped, started and sealed with its
 //! data kept.
 
+use super::tls::Tls;
 use super::{Host, StackError, VaultAdmin, io, setup};
 use crate::guard::{ProcessGuard, TempTree};
 use secrecy::{ExposeSecret as _, SecretString};
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -25,6 +26,7 @@ pub struct Bao {
     host: Host,
     directory: PathBuf,
     address: String,
+    authority: Option<PathBuf>,
     unseal_key: SecretString,
     admin: VaultAdmin,
 }
@@ -55,7 +57,9 @@ impl Bao {
         }
         let port = crate::free_port().map_err(io("find a port for", &directory))?;
         let cluster = crate::free_port().map_err(io("find a port for", &directory))?;
-        let address = format!("http://127.0.0.1:{port}");
+        let tls = host.has_tls().then(|| Tls::make(&directory)).transpose()?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let address = format!("{scheme}://127.0.0.1:{port}");
         let mut config = json!({
             // One node that elects itself at once.
             "storage": { "raft": {
@@ -71,6 +75,12 @@ impl Bao {
             "cluster_addr": format!("https://127.0.0.1:{cluster}"),
             "log_level": "info",
         });
+        if let Some(tls) = &tls {
+            let tcp = &mut config["listener"]["tcp"];
+            tcp["tls_disable"] = false.into();
+            tcp["tls_cert_file"] = json!(tls.certificate);
+            tcp["tls_key_file"] = json!(tls.key);
+        }
         for (name, value) in host.settings().as_object().into_iter().flatten() {
             config[name] = value.clone();
         }
@@ -80,14 +90,15 @@ impl Bao {
         let mut bao = Self {
             process: Some(process),
             host,
-            admin: VaultAdmin::new(&address, None)?,
+            admin: VaultAdmin::new(&address, tls.as_ref().map(|tls| tls.authority.clone()))?,
+            authority: tls.map(|tls| tls.authority_file),
             directory,
             address,
             unseal_key: SecretString::default(),
         };
         bao.answering().await?;
         let init = bao.admin.write("sys/init", &json!({ "secret_shares": 1, "secret_threshold": 1 })).await?;
-        let text = |value: &serde_json::Value, field: &'static str| {
+        let text = |value: &Value, field: &'static str| {
             let text = value.as_str().map(SecretString::from);
             text.ok_or(StackError::Answer { operation: "POST sys/init".into(), field })
         };
@@ -138,7 +149,7 @@ impl Bao {
     /// # Errors
     /// [`StackError`].
     pub async fn register(&self) -> Result<(), StackError> {
-        self.register_as(setup::PLUGIN).await
+        self.register_as(setup::PLUGIN, &self.entry(setup::PLUGIN)?).await
     }
 
     /// Copies another secrets engine to the plugin directory and registers it under `name`.
@@ -146,15 +157,43 @@ impl Bao {
     /// # Errors
     /// [`StackError`].
     pub async fn add_plugin(&self, program: &Path, name: &str) -> Result<(), StackError> {
-        install(program, &self.directory.join("plugins").join(name))?;
-        self.register_as(name).await
+        self.register_as(name, &self.install(program, name)?).await
     }
 
-    async fn register_as(&self, name: &str) -> Result<(), StackError> {
-        let path = self.directory.join("plugins").join(name);
+    /// Copies a program to the plugin directory under the name `file`; gives the catalog entry to run it.
+    ///
+    /// # Errors
+    /// [`StackError::Io`].
+    pub fn install(&self, program: &Path, file: &str) -> Result<Value, StackError> {
+        install(program, &self.directory.join("plugins").join(file))?;
+        self.entry(file)
+    }
+
+    /// The catalog entry to run a program that lies in the plugin directory.
+    ///
+    /// # Errors
+    /// [`StackError::Io`].
+    pub fn entry(&self, file: &str) -> Result<Value, StackError> {
+        let path = self.directory.join("plugins").join(file);
         let program = fs::read(&path).map_err(io("read", &path))?;
-        let entry = json!({ "command": name, "sha256": hex::encode(Sha256::digest(&program)) });
-        self.admin.write(&format!("sys/plugins/catalog/secret/{name}"), &entry).await.map(drop)
+        Ok(json!({ "command": file, "sha256": hex::encode(Sha256::digest(&program)) }))
+    }
+
+    /// Registers a secrets engine under `name`.
+    ///
+    /// # Errors
+    /// [`StackError`].
+    pub async fn register_as(&self, name: &str, entry: &Value) -> Result<(), StackError> {
+        self.admin.write(&format!("sys/plugins/catalog/secret/{name}"), entry).await.map(drop)
+    }
+
+    /// Ends the processes of a plugin; the next request starts it again, as the catalog has it then.
+    ///
+    /// # Errors
+    /// [`StackError`].
+    pub async fn reload(&self, plugin: &str) -> Result<(), StackError> {
+        let body = json!({ "plugin": plugin });
+        self.admin.call(reqwest::Method::PUT, "sys/plugins/reload/backend", Some(&body)).await.map(drop)
     }
 
     /// What it runs.
@@ -162,9 +201,14 @@ impl Bao {
         &self.host
     }
 
-    /// `http://127.0.0.1:<port>`, the same for as long as this exists.
+    /// `http://127.0.0.1:<port>`, or `https://…`; the same for as long as this exists.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// The certificate of the authority behind its own, in PEM; `None` without TLS.
+    pub fn authority(&self) -> Option<&Path> {
+        self.authority.as_deref()
     }
 
     /// Admin calls with the root token.
@@ -177,7 +221,8 @@ impl Bao {
         self.process.as_ref().map(ProcessGuard::pid)
     }
 
-    /// Process ids of the plugins it runs; those among them that it only asks what they are end soon.
+    /// Process ids of the plugins it runs; those among them that it only asks what they are end soon. All files of
+    /// the plugin count, whatever follows its name.
     pub fn plugins(&self) -> Vec<i32> {
         let Some(host) = self.pid() else { return Vec::new() };
         let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -190,10 +235,7 @@ impl Bao {
                 let runs = fields.next().is_some_and(|state| state != "Z");
                 runs && fields.next().is_some_and(|parent| parent == host.to_string())
             })
-            .filter(|pid| {
-                let program = fs::read_link(format!("/proc/{pid}/exe"));
-                program.is_ok_and(|program| program.file_name().is_some_and(|name| name == setup::PLUGIN))
-            })
+            .filter(|pid| program_of(*pid).is_some_and(|file| file.starts_with(setup::PLUGIN)))
             .collect()
     }
 
@@ -241,11 +283,12 @@ impl Bao {
     ///
     /// # Errors
     /// [`StackError`].
-    pub async fn reconfigure(&mut self, settings: &serde_json::Value) -> Result<(), StackError> {
+    pub async fn reconfigure(&mut self, settings: &Value) -> Result<(), StackError> {
         let path = self.directory.join("config.json");
         let text = fs::read(&path).map_err(io("read", &path))?;
-        let mut config: serde_json::Value = serde_json::from_slice(&text).map_err(|error| {
-            StackError::Make { what: "the configuration of OpenBao", detail: error.to_string() }
+        let mut config: Value = serde_json::from_slice(&text).map_err(|error| StackError::Make {
+            what: "the configuration of OpenBao",
+            detail: error.to_string(),
         })?;
         for (name, value) in settings.as_object().into_iter().flatten() {
             config[name] = value.clone();
@@ -269,6 +312,12 @@ impl Bao {
     pub fn resume(&self) -> Result<(), StackError> {
         Ok(self.process()?.resume()?)
     }
+}
+
+/// File name of what a process runs.
+fn program_of(pid: i32) -> Option<String> {
+    let program = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    Some(program.file_name()?.to_string_lossy().into_owned())
 }
 
 /// Hosts refuse plugins through symbolic links, so the program is copied.

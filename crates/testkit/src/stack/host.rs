@@ -15,6 +15,7 @@ pub struct Host {
     settings: Value,
     environment: Vec<(&'static str, &'static str)>,
     multiplexes: bool,
+    tls: bool,
 }
 
 impl Host {
@@ -39,7 +40,27 @@ impl Host {
     }
 
     fn new(name: &'static str, program: &Path, settings: Value) -> Self {
-        Self { name, program: program.to_owned(), settings, environment: Vec::new(), multiplexes: true }
+        let (program, environment) = (program.to_owned(), Vec::new());
+        Self { name, program, settings, environment, multiplexes: true, tls: false }
+    }
+
+    /// The same with this top-level setting in its configuration.
+    #[must_use]
+    pub fn with(mut self, setting: &str, value: Value) -> Self {
+        self.settings[setting] = value;
+        self
+    }
+
+    /// The same, serving TLS with a certificate of an authority of its own: see [`super::Bao::authority`].
+    #[must_use]
+    pub fn over_tls(self) -> Self {
+        Self { tls: true, ..self }
+    }
+
+    /// The same with its memory locked, which takes `CAP_IPC_LOCK`. It tells its plugins to do likewise.
+    #[must_use]
+    pub fn locking_memory(self) -> Self {
+        self.with("disable_mlock", json!(false))
     }
 
     /// The same, told to give each mount a process of its own.
@@ -53,9 +74,8 @@ impl Host {
 
     /// The same, with its storage in memory, as in dev mode: nothing outlives the process, and no write waits for a disk.
     #[must_use]
-    pub fn in_memory(mut self) -> Self {
-        self.settings["storage"] = json!({ "inmem": {} });
-        self
+    pub fn in_memory(self) -> Self {
+        self.with("storage", json!({ "inmem": {} }))
     }
 
     /// Name and version.
@@ -66,6 +86,10 @@ impl Host {
     /// Whether the mounts of a plugin share one process.
     pub fn multiplexes(&self) -> bool {
         self.multiplexes
+    }
+
+    pub(super) fn has_tls(&self) -> bool {
+        self.tls
     }
 
     pub(super) fn program(&self) -> &Path {

@@ -1,19 +1,24 @@
-//! The HTTP client of the admin helpers: plain HTTP on loopback.
+//! The HTTP client of the admin helpers, for servers on loopback.
 
 use super::StackError;
+use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// No proxy, no redirects, no root certificates.
-pub(super) fn client() -> Result<reqwest::Client, StackError> {
+/// No proxy, no redirects, and no authority but this one.
+pub(super) fn client(authority: Option<CertificateDer<'static>>) -> Result<reqwest::Client, StackError> {
     let make = |detail: String| StackError::Make { what: "an HTTP client", detail };
+    let mut roots = RootCertStore::empty();
+    if let Some(authority) = authority {
+        roots.add(authority).map_err(|error| make(error.to_string()))?;
+    }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let tls = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| make(error.to_string()))?
-        .with_root_certificates(RootCertStore::empty())
+        .with_root_certificates(roots)
         .with_no_client_auth();
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)

@@ -45,6 +45,8 @@ pub struct Claims {
     pub audience: String,
     /// From now; negative for a token that has expired, in seconds.
     pub lifetime: i64,
+    /// How far the clock of whoever signs is ahead of this machine's, in seconds.
+    pub clock: i64,
 }
 
 impl Claims {
@@ -56,6 +58,7 @@ impl Claims {
             pod: None,
             audience: "vault".to_owned(),
             lifetime: i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX),
+            clock: 0,
         }
     }
 
@@ -68,6 +71,7 @@ impl Claims {
 
     /// The claims as the API server writes them (Kubernetes 1.36, bound service-account tokens).
     fn to_json(&self, now: i64) -> Value {
+        let now = now.saturating_add(self.clock);
         let mut kubernetes = json!({
             "namespace": self.namespace,
             "serviceaccount": { "name": self.service_account, "uid": format!("sa-{}", self.service_account) },

@@ -5,6 +5,9 @@ use crate::guard::{ProcessGuard, TempTree};
 use minio_admin::{Client, Credentials, Endpoint};
 use rusty_s3::{Bucket, S3Action as _, UrlStyle};
 use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Value, json};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -58,7 +61,7 @@ impl Minio {
             root_user,
             root_password,
             admin,
-            http: http::client()?,
+            http: http::client(None)?,
         };
         minio.restart().await?;
         Ok(minio)
@@ -167,6 +170,32 @@ impl Minio {
     /// The admin API as root.
     pub fn admin(&self) -> &Client {
         &self.admin
+    }
+
+    /// What the secrets engine's `config` takes: this server, called as root.
+    pub fn engine_config(&self) -> Value {
+        json!({
+            "endpoint": self.authority(),
+            "accessKeyId": self.root_user,
+            "secretAccessKey": self.root_password.expose_secret(),
+            "useSSL": false,
+        })
+    }
+
+    /// Access keys of the service accounts on the server's drive: no admin call lists those of all users.
+    ///
+    /// # Errors
+    /// When the drive cannot be read.
+    pub fn service_accounts(&self) -> Result<Vec<String>, StackError> {
+        let folder = self.directory.join("data/.minio.sys/config/iam/service-accounts");
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            // Before the first one.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(io("list", &folder)(error)),
+        };
+        let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        names.collect::<std::io::Result<_>>().map_err(io("list", &folder))
     }
 
     fn bucket(&self, name: &str) -> Result<(Bucket, rusty_s3::Credentials), StackError> {

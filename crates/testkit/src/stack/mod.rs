@@ -6,8 +6,10 @@ mod host;
 mod http;
 mod identities;
 mod minio;
+mod mount;
 mod setup;
 mod tenant;
+mod tls;
 mod vault;
 
 use crate::guard::{GuardError, TempTree};
@@ -20,6 +22,7 @@ pub use bao::Bao;
 pub use host::Host;
 pub use identities::{Claims, Identities, Pod};
 pub use minio::Minio;
+pub use mount::{Issued, Mount};
 pub use setup::{AUTH_MOUNT, AUTH_ROLE, ENGINE_MOUNT, NODE_ROLE, PLUGIN, SHARED_BUCKET};
 pub use tenant::Tenant;
 pub use vault::VaultAdmin;
@@ -65,6 +68,14 @@ pub enum StackError {
         operation: String,
         /// The missing field.
         field: &'static str,
+    },
+    /// The end of a mount did not take its users along.
+    #[error("MinIO users left by the mount {mount}: {users:?}")]
+    Left {
+        /// Its path.
+        mount: String,
+        /// Their names.
+        users: Vec<String>,
     },
     /// MinIO's admin API.
     #[error(transparent)]

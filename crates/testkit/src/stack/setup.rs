@@ -1,7 +1,6 @@
 //! The configuration an operator would make.
 
 use super::{Stack, StackError};
-use secrecy::ExposeSecret as _;
 use serde_json::json;
 
 /// Where the secrets engine is mounted.
@@ -31,13 +30,7 @@ async fn engine(stack: &Stack) -> Result<(), StackError> {
     let vault = stack.vault();
     stack.bao.register().await?;
     vault.write(&format!("sys/mounts/{ENGINE_MOUNT}"), &json!({ "type": PLUGIN })).await?;
-    let config = json!({
-        "endpoint": stack.minio.authority(),
-        "accessKeyId": stack.minio.root_user(),
-        "secretAccessKey": stack.minio.root_password().expose_secret(),
-        "useSSL": false,
-    });
-    vault.write(&format!("{ENGINE_MOUNT}/config"), &config).await.map(drop)
+    vault.write(&format!("{ENGINE_MOUNT}/config"), &stack.minio.engine_config()).await.map(drop)
 }
 
 async fn logins(stack: &Stack) -> Result<(), StackError> {

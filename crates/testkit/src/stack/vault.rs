@@ -2,6 +2,7 @@
 
 use super::{StackError, http};
 use reqwest::Method;
+use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
@@ -14,8 +15,9 @@ pub struct VaultAdmin {
 }
 
 impl VaultAdmin {
-    pub(super) fn new(address: &str, token: Option<SecretString>) -> Result<Self, StackError> {
-        Ok(Self { client: http::client()?, address: address.to_owned(), token })
+    /// Calls without a token; `authority` vouches for a server that speaks TLS.
+    pub(super) fn new(address: &str, authority: Option<CertificateDer<'static>>) -> Result<Self, StackError> {
+        Ok(Self { client: http::client(authority)?, address: address.to_owned(), token: None })
     }
 
     /// The same server with another token.

@@ -1,8 +1,8 @@
 //! Who asks for keys, and revokes some, whatever becomes of the servers.
 
-use super::{CALLERS, CHAOS_LIMIT, KEYS, MOUNT};
+use super::{CALLERS, CHAOS_LIMIT, KEYS, MOUNT, ROLES};
 use anyhow::{Context as _, ensure};
-use boathouse_testkit::stack::{StackError, VaultAdmin};
+use boathouse_testkit::stack::{Issued, StackError, VaultAdmin};
 use rand::rngs::StdRng;
 use rand::seq::IteratorRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
@@ -33,6 +33,8 @@ pub(super) struct Key {
 pub(super) struct Done {
     pub(super) keys: Vec<Key>,
     pub(super) failed: usize,
+    /// Requests whose caller did not wait for the answer. Nobody knows their keys.
+    pub(super) hung_up: usize,
     /// Of all calls, with and without success.
     pub(super) slowest: Duration,
 }
@@ -80,6 +82,7 @@ impl Callers {
             let done = done.context("a caller")?;
             all.keys.extend(done.keys);
             all.failed += done.failed;
+            all.hung_up += done.hung_up;
             all.slowest = all.slowest.max(done.slowest);
         }
         Ok(all)
@@ -96,6 +99,9 @@ struct Caller {
 impl Caller {
     async fn run(mut self) -> Done {
         while self.made.load(Ordering::SeqCst) < KEYS {
+            if self.random.random_ratio(1, 8) {
+                self.hang_up().await;
+            }
             let began = Instant::now();
             let issued = self.issue().await;
             self.done.slowest = self.done.slowest.max(began.elapsed());
@@ -118,15 +124,21 @@ impl Caller {
         self.done
     }
 
-    async fn issue(&self) -> Result<Key, StackError> {
-        let operation = format!("{MOUNT}/keys/r");
-        let answer = self.vault.read(&operation).await?;
-        let text = |pointer: &'static str| {
-            let text = answer.pointer(pointer).and_then(serde_json::Value::as_str);
-            text.map(str::to_owned)
-                .ok_or_else(|| StackError::Answer { operation: operation.clone(), field: pointer })
-        };
-        Ok(Key { lease: text("/lease_id")?, user: text("/data/accessKeyId")?, end: End::Lives })
+    async fn issue(&mut self) -> Result<Key, StackError> {
+        let role = ROLES[self.random.random_range(0..ROLES.len())];
+        let operation = format!("{MOUNT}/keys/{role}");
+        let issued = Issued::of(&operation, self.vault.read(&operation).await?)?;
+        Ok(Key { lease: issued.lease, user: issued.user, end: End::Lives })
+    }
+
+    /// Asks for a key and closes the connection, most often while it is made.
+    async fn hang_up(&mut self) {
+        let patience = Duration::from_millis(self.random.random_range(1..40));
+        match tokio::time::timeout(patience, self.issue()).await {
+            Ok(Ok(key)) => self.done.keys.push(key),
+            Ok(Err(_)) => self.done.failed += 1,
+            Err(_) => self.done.hung_up += 1,
+        }
     }
 
     /// Any of its keys, at once or in the background.

@@ -1,7 +1,8 @@
 //! What OpenBao knows, past the engine: its leases and the engine's log as they are stored.
 
-use crate::engine::Mount;
+use super::ROLES;
 use anyhow::{Context as _, ensure};
+use boathouse_testkit::stack::{Mount, StackError};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,18 +17,20 @@ pub(super) struct Truth<'a> {
 
 impl<'a> Truth<'a> {
     pub(super) async fn of(mount: &'a Mount<'a>) -> anyhow::Result<Self> {
-        let mounts = mount.stack.vault().read("sys/mounts").await?;
-        let uuid = mounts["data"][format!("{}/", mount.path)]["uuid"].as_str().context("no such mount")?;
+        let mounts = mount.vault().read("sys/mounts").await?;
+        let uuid = mounts["data"][format!("{}/", mount.path())]["uuid"].as_str().context("no such mount")?;
         Ok(Self { mount, log: format!("logical/{uuid}/wal/") })
     }
 
     /// The users of the leases.
     pub(super) async fn leased(&self) -> anyhow::Result<BTreeSet<String>> {
         let mut users = BTreeSet::new();
-        for lease in self.mount.leases().await? {
-            let entry = self.stored(&format!("sys/expire/id/{}/keys/r/{lease}", self.mount.path)).await?;
-            let user = entry["data"]["accessKeyId"].as_str().context("a lease without a user's name")?;
-            ensure!(users.insert(user.to_owned()), "two leases of {user}");
+        for role in ROLES {
+            for lease in self.mount.leases(role).await? {
+                let entry = self.stored(&format!("sys/expire/id/{lease}")).await?;
+                let user = entry["data"]["accessKeyId"].as_str().context("a lease without a user's name")?;
+                ensure!(users.insert(user.to_owned()), "two leases of {user}");
+            }
         }
         Ok(users)
     }
@@ -45,7 +48,7 @@ impl<'a> Truth<'a> {
             if !except.contains(&user(&entry)?) {
                 entry["created_at"] = json!(LONG_AGO);
                 let body = json!({ "value": entry.to_string() });
-                self.mount.stack.vault().write(&format!("sys/raw/{path}"), &body).await?;
+                self.mount.vault().write(&format!("sys/raw/{path}"), &body).await?;
             }
         }
         Ok(())
@@ -54,7 +57,7 @@ impl<'a> Truth<'a> {
     /// By storage path.
     async fn log_entries(&self) -> anyhow::Result<BTreeMap<String, Value>> {
         let mut entries = BTreeMap::new();
-        for id in self.mount.stack.vault().list(&format!("sys/raw/{}", self.log)).await? {
+        for id in self.mount.vault().list(&format!("sys/raw/{}", self.log)).await? {
             let path = format!("{}{id}", self.log);
             match self.stored(&path).await {
                 Ok(entry) => drop(entries.insert(path, entry)),
@@ -67,7 +70,7 @@ impl<'a> Truth<'a> {
     }
 
     async fn stored(&self, path: &str) -> anyhow::Result<Value> {
-        let answer = self.mount.stack.vault().read(&format!("sys/raw/{path}")).await?;
+        let answer = self.mount.vault().read(&format!("sys/raw/{path}")).await?;
         let value = answer["data"]["value"].as_str().with_context(|| format!("{path} has no value"))?;
         serde_json::from_str(value).with_context(|| path.to_owned())
     }
@@ -82,6 +85,5 @@ fn date(entry: &Value) -> anyhow::Result<i64> {
 }
 
 fn is_gone(error: &anyhow::Error) -> bool {
-    use boathouse_testkit::stack::StackError;
     error.downcast_ref::<StackError>().and_then(StackError::status) == Some(404)
 }

@@ -1,7 +1,6 @@
 //! What the engine does to users it did not make, and on which MinIO.
 
-use super::{Mount, root};
-use crate::engine::refused;
+use crate::engine::{mounted, refused};
 use crate::world::Shared;
 use anyhow::{Context as _, ensure};
 use boathouse_testkit::guard::TempTree;
@@ -18,14 +17,14 @@ async fn accepts(stack: &Stack, user: &str, secret: &str) -> anyhow::Result<bool
 }
 
 pub(super) async fn the_admins_secret_is_rotated(_: &Shared, stack: &Stack) -> anyhow::Result<()> {
-    let (mount, admin) = (Mount::new(stack, "rotated").await?, stack.minio().admin());
+    let (mount, admin) = (mounted(stack, "rotated").await?, stack.minio().admin());
     let (status, message) = refused(mount.write("config/rotate-root", &json!({})).await)?;
     ensure!(status == 400 && message.contains("environment"), "{status}: {message}");
 
     // A name that does not begin like the mount's users.
     admin.add_user("admin-of-rotated", &SECRET.into()).await?;
     admin.set_user_policy("admin-of-rotated", &["consoleAdmin"]).await?;
-    let mut config = root(stack.minio());
+    let mut config = stack.minio().engine_config();
     (config["accessKeyId"], config["secretAccessKey"]) = ("admin-of-rotated".into(), SECRET.into());
     config["expose_secret_on_read"] = true.into();
     let role = json!({ "policy": "readonly", "user_name_prefix": "rotated-" });
@@ -64,30 +63,30 @@ pub(super) async fn each_cluster_has_its_own_keys(shared: &Shared, stack: &Stack
     // Before the server that lies in it, so that it goes after it.
     let tree = TempTree::new()?;
     let east = Minio::start(&shared.parts.minio, &tree).await?;
-    let mount = Mount::new(stack, "clusters").await?;
-    mount.write("config/east", &root(&east)).await?;
+    let mount = mounted(stack, "clusters").await?;
+    mount.write("config/east", &east.engine_config()).await?;
     let role = json!({ "policy": "readonly", "user_name_prefix": "clusters-" });
     mount.write("roles/here", &role).await?;
     let mut role = role;
     role["cluster"] = "east".into();
     mount.write("roles/there", &role).await?;
     let (here, there) = (mount.issue("here").await?, mount.issue("there").await?);
-    ensure!(mount.users().await? == [here.access_key()]);
+    ensure!(mount.users().await? == [here.user]);
     let users: Vec<_> = east.admin().list_users().await?.into_keys().collect();
-    ensure!(users == [there.access_key()], "{users:?}");
+    ensure!(users == [there.user], "{users:?}");
     ensure!(stack.vault().list("clusters/config").await? == ["east"]);
     let (status, message) = refused(mount.delete("config/east").await)?;
     ensure!(status == 400 && message.contains("roles/there"), "{status}: {message}");
-    mount.revoke(&there).await?;
+    mount.revoke(&there.lease).await?;
     ensure!(east.admin().list_users().await?.is_empty());
     mount.delete("roles/there").await?;
     mount.delete("config/east").await?;
     ensure!(stack.vault().list("clusters/config").await?.is_empty());
-    mount.finish().await
+    Ok(mount.finish().await?)
 }
 
 pub(super) async fn a_static_role_changes_a_users_secret(_: &Shared, stack: &Stack) -> anyhow::Result<()> {
-    let (mount, admin, user) = (Mount::new(stack, "fixed").await?, stack.minio().admin(), "service-of-fixed");
+    let (mount, admin, user) = (mounted(stack, "fixed").await?, stack.minio().admin(), "service-of-fixed");
     let policy = "length = 32\nrule \"charset\" { charset = \"abcdefghij0123456789\" }";
     stack.vault().write("sys/policies/password/fixed", &json!({ "policy": policy })).await?;
     let role = json!({ "username": user, "rotation_period": "1h", "password_policy": "fixed" });

@@ -1,12 +1,12 @@
 //! The three kinds of keys, as those who use them see them.
 
-use super::{Issued, Mount};
-use crate::engine::refused;
+use super::keys;
+use crate::engine::{mounted, refused};
 use crate::minio_admin::{bucket, failure};
 use crate::world::Shared;
 use anyhow::{Context as _, ensure};
 use boathouse_bucket::Failure;
-use boathouse_testkit::stack::{Stack, VaultAdmin};
+use boathouse_testkit::stack::{Issued, Mount, Stack, VaultAdmin};
 use minio_admin::Code;
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
@@ -37,7 +37,7 @@ async fn buckets(stack: &Stack, names: [&str; 2]) -> anyhow::Result<()> {
 
 /// Whether these keys read the object in this bucket.
 async fn reads(stack: &Stack, issued: &Issued, name: &str) -> anyhow::Result<bool> {
-    match bucket(stack, name, &issued.keys())?.get("hello").await {
+    match bucket(stack, name, &keys(issued))?.get("hello").await {
         Ok(content) => Ok(content == b"hi"),
         Err(error) if matches!(error.failure, Failure::AccessDenied | Failure::InvalidKeys { .. }) => {
             Ok(false)
@@ -48,7 +48,7 @@ async fn reads(stack: &Stack, issued: &Issued, name: &str) -> anyhow::Result<boo
 
 /// Somebody who may read the mount's keys, with the entity metadata `bucket`.
 async fn caller(mount: &Mount<'_>, bucket: &str) -> anyhow::Result<VaultAdmin> {
-    let (vault, name) = (mount.stack.vault(), mount.path);
+    let (vault, name) = (mount.vault(), mount.path());
     let rules = format!("path \"{name}/keys/*\" {{ capabilities = [\"read\"] }}");
     vault.write(&format!("sys/policies/acl/{name}"), &json!({ "policy": rules })).await?;
     vault.write(&format!("sys/auth/{name}"), &json!({ "type": "userpass" })).await?;
@@ -67,7 +67,7 @@ pub(super) async fn a_users_own_policy_follows_the_callers_entity(
     _: &Shared,
     stack: &Stack,
 ) -> anyhow::Result<()> {
-    let mount = Mount::new(stack, "doc").await?;
+    let mount = mounted(stack, "doc").await?;
     buckets(stack, ["doc-mine", "doc-theirs"]).await?;
     let mine = caller(&mount, "doc-mine").await?;
     let accessor = stack.vault().read("sys/auth").await?["data"]["doc/"]["accessor"].clone();
@@ -82,25 +82,25 @@ pub(super) async fn a_users_own_policy_follows_the_callers_entity(
         });
         mount.write("roles/r", &role).await?;
         let issued = mount.issue_to(&mine, "r").await?;
-        ensure!(issued.access_key().starts_with("doc-r-") && issued.access_key().len() == 26);
+        ensure!(issued.user.starts_with("doc-r-") && issued.user.len() == 26);
         ensure!(reads(stack, &issued, "doc-mine").await? && !reads(stack, &issued, "doc-theirs").await?);
-        let policy = format!("lease-{}", issued.access_key());
+        let policy = format!("lease-{}", issued.user);
         ensure!(stack.minio().admin().policy(&policy).await?.is_some());
-        mount.revoke(&issued).await?;
+        mount.revoke(&issued.lease).await?;
         ensure!(stack.minio().admin().policy(&policy).await?.is_none(), "{policy} is left");
         // Root has no entity.
         let (status, message) = refused(stack.vault().read("doc/keys/r").await)?;
         ensure!(status == 400 && message.contains(&placeholder), "{status}: {message}");
     }
     stack.vault().delete("sys/auth/doc").await?;
-    mount.finish().await
+    Ok(mount.finish().await?)
 }
 
 pub(super) async fn a_service_account_is_limited_and_ended_by_minio(
     _: &Shared,
     stack: &Stack,
 ) -> anyhow::Result<()> {
-    let mount = Mount::new(stack, "account").await?;
+    let mount = mounted(stack, "account").await?;
     buckets(stack, ["account-mine", "account-theirs"]).await?;
     let role = json!({
         "credential_type": "service_account", "policy": "readwrite", "policy_document": reading("{{role}}-mine"),
@@ -108,25 +108,24 @@ pub(super) async fn a_service_account_is_limited_and_ended_by_minio(
     });
     mount.write("roles/account", &role).await?;
     let issued = mount.issue("account").await?;
-    ensure!(issued.access_key().len() == 20, "{}", issued.access_key());
+    ensure!(issued.user.len() == 20, "{}", issued.user);
     ensure!(reads(stack, &issued, "account-mine").await? && !reads(stack, &issued, "account-theirs").await?);
 
     let expiry = async || {
-        let info =
-            stack.minio().admin().service_account(issued.access_key()).await?.context("no such account")?;
+        let info = stack.minio().admin().service_account(&issued.user).await?.context("no such account")?;
         let at = SystemTime::from(info.expiration.context("no expiry")?);
         anyhow::Ok(at.duration_since(SystemTime::now())?)
     };
     let near =
         |left: Duration, hours: u32| left <= hours * 60 * MINUTE && left > hours * 60 * MINUTE - MINUTE;
     ensure!(near(expiry().await?, 1), "{:?}", expiry().await?);
-    let renewed = mount.renew(&issued, 2 * 3600).await?;
+    let renewed = mount.renew(&issued.lease, 2 * 3600).await?;
     ensure!(renewed["lease_duration"] == 7200, "{renewed}");
     ensure!(near(expiry().await?, 2), "{:?}", expiry().await?);
-    mount.renew(&issued, 9 * 3600).await?;
+    mount.renew(&issued.lease, 9 * 3600).await?;
     ensure!(near(expiry().await?, 3), "{:?}", expiry().await?);
 
-    mount.revoke(&issued).await?;
+    mount.revoke(&issued.lease).await?;
     ensure!(!reads(stack, &issued, "account-mine").await?, "a revoked key works");
     let [one, two] = [mount.issue("account").await?, mount.issue("account").await?];
     ensure!(mount.users().await?.len() == 1, "one parent for all");
@@ -134,13 +133,13 @@ pub(super) async fn a_service_account_is_limited_and_ended_by_minio(
     mount.delete("roles/account").await?;
     for issued in [one, two] {
         ensure!(!reads(stack, &issued, "account-mine").await?);
-        mount.revoke(&issued).await?;
+        mount.revoke(&issued.lease).await?;
     }
-    mount.finish().await
+    Ok(mount.finish().await?)
 }
 
 pub(super) async fn a_session_works_with_its_token_only(_: &Shared, stack: &Stack) -> anyhow::Result<()> {
-    let mount = Mount::new(stack, "session").await?;
+    let mount = mounted(stack, "session").await?;
     buckets(stack, ["session-mine", "session-theirs"]).await?;
     let role = json!({
         "credential_type": "sts", "policy": "readwrite", "policy_document": reading("session-mine"),
@@ -152,24 +151,24 @@ pub(super) async fn a_session_works_with_its_token_only(_: &Shared, stack: &Stac
     ensure!(answer["warnings"].to_string().contains("until 2"), "no warning: {}", answer["warnings"]);
     let issued = mount.issue("s").await?;
     ensure!(reads(stack, &issued, "session-mine").await? && !reads(stack, &issued, "session-theirs").await?);
-    let without = boathouse_bucket::Keys { session_token: None, ..issued.keys() };
+    let without = boathouse_bucket::Keys { session_token: None, ..keys(&issued) };
     failure(bucket(stack, "session-mine", &without)?.get("hello").await).context("without the token")?;
     let short = stack.vault().read("session/keys/s?ttl=60").await?;
     ensure!(short["lease_duration"] == 900 && short["warnings"].to_string().contains("900 s"), "{short}");
 
     // As the warning says: the lease ends, the keys do not.
-    mount.revoke(&issued).await?;
+    mount.revoke(&issued.lease).await?;
     ensure!(reads(stack, &issued, "session-mine").await?);
     let user = mount.users().await?.pop().context("the parent")?;
     stack.minio().admin().remove_user(&user).await?;
     ensure!(!reads(stack, &issued, "session-mine").await?, "sessions end with the parent");
     let again = mount.issue("s").await.context("the parent is made again")?;
     ensure!(reads(stack, &again, "session-mine").await?);
-    mount.finish().await
+    Ok(mount.finish().await?)
 }
 
 pub(super) async fn the_end_of_the_mount_ends_its_parents(_: &Shared, stack: &Stack) -> anyhow::Result<()> {
-    let mount = Mount::new(stack, "ending").await?;
+    let mount = mounted(stack, "ending").await?;
     for kind in ["service_account", "sts"] {
         let role = json!({ "credential_type": kind, "policy": "readonly", "user_name_prefix": "ending-" });
         mount.write(&format!("roles/{kind}"), &role).await?;

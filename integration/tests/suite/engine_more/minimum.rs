@@ -1,9 +1,9 @@
 //! The admin user of the documentation: exactly what the engine needs.
 
-use super::Mount;
+use crate::engine::mounted;
 use crate::world::Shared;
 use anyhow::{Context as _, ensure};
-use boathouse_testkit::stack::Stack;
+use boathouse_testkit::stack::{Mount, Stack};
 use serde_json::{Value, json};
 
 const POLICY: &str = include_str!("../../../../vault-plugin/minimum-admin-policy.json");
@@ -27,7 +27,7 @@ pub(super) async fn the_minimum_policy_is_enough_and_none_of_it_too_much(
     root.add_user(ADMIN, &SECRET.into()).await?;
     root.set_user_policy(ADMIN, &[ADMIN]).await?;
     root.add_user(STATIC_USER, &SECRET.into()).await?;
-    let mount = Mount::new(stack, PATH).await?;
+    let mount = mounted(stack, PATH).await?;
     mount.write("config", &json!({ "accessKeyId": ADMIN, "secretAccessKey": SECRET })).await?;
 
     let actions = policy["Statement"][0]["Action"].as_array().context("the policy's actions")?;
@@ -66,8 +66,8 @@ async fn everything(mount: &Mount<'_>) -> anyhow::Result<()> {
     });
     mount.write("roles/user", &user).await?;
     let issued = mount.issue("user").await?;
-    mount.renew(&issued, 60).await?;
-    mount.revoke(&issued).await?;
+    mount.renew(&issued.lease, 60).await?;
+    mount.revoke(&issued.lease).await?;
 
     let account = json!({
         "credential_type": "service_account", "policy": "readonly", "groups": "minimum-1",
@@ -75,10 +75,10 @@ async fn everything(mount: &Mount<'_>) -> anyhow::Result<()> {
     });
     mount.write("roles/account", &account).await?;
     let issued = mount.issue("account").await?;
-    mount.renew(&issued, 3600).await?;
+    mount.renew(&issued.lease, 3600).await?;
     mount.write("roles/account", &json!({ "groups": "minimum-2" })).await?;
-    mount.revoke(&mount.issue("account").await?).await?;
-    mount.revoke(&issued).await?;
+    mount.revoke(&mount.issue("account").await?.lease).await?;
+    mount.revoke(&issued.lease).await?;
 
     let session = json!({ "credential_type": "sts", "policy": "readonly", "user_name_prefix": "minimum-" });
     mount.write("roles/session", &session).await?;
@@ -88,12 +88,12 @@ async fn everything(mount: &Mount<'_>) -> anyhow::Result<()> {
     mount.write("static-roles/fixed", &fixed).await?;
     mount.write("rotate-role/fixed", &json!({})).await?;
     mount.write("config/rotate-root", &json!({})).await?;
-    mount.revoke(&mount.issue("user").await?).await?;
+    mount.revoke(&mount.issue("user").await?.lease).await?;
     Ok(())
 }
 
 async fn clear(mount: &Mount<'_>) -> anyhow::Result<()> {
-    let vault = mount.stack.vault();
+    let vault = mount.vault();
     vault.write(&format!("sys/leases/revoke-prefix/{PATH}"), &json!({ "sync": true })).await?;
     for role in vault.list(&format!("{PATH}/roles")).await? {
         mount.delete(&format!("roles/{role}")).await?;

@@ -41,7 +41,7 @@ pub(super) async fn a_silent_server_is_left_alone_and_found_again(
     let credentials = Credentials::new(minio.root_user(), minio.root_password().clone());
     let client = Client::builder(minio.admin().endpoint().clone(), credentials)
         .timeout(Duration::from_secs(1))
-        .breaker(Breaker { failures: 2, pause })
+        .breaker(Breaker::new(2, pause))
         .build()?;
     ensure!(code(client.user_info("api-nobody").await)? == Code::NoSuchUser);
     minio.pause()?;
