@@ -14,7 +14,7 @@ use std::process::{Command, ExitCode};
 /// and some packages; what is missing is named.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// up, down, kubectl ARGUMENTS or logs [COMPONENT]
+    /// up; down; kubectl and its arguments; logs and a component
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     words: Vec<String>,
 }

@@ -60,6 +60,8 @@ impl Components {
             ("--authorization-mode", "Node,RBAC"),
             ("--enable-admission-plugins", "NodeRestriction"),
             ("--allow-privileged", "true"),
+            // There is no kube-proxy: webhooks behind a Service are called at their pod's address.
+            ("--enable-aggregator-routing", "true"),
         ] {
             arguments.extend(flag(name, value));
         }

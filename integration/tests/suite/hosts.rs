@@ -42,10 +42,9 @@ const OF_VAULT_1_4: &str = include_str!("hosts/vault-1.4.txt");
 const OF_VAULT_1_21: &str = include_str!("hosts/vault-1.21.txt");
 
 async fn the_engine_under_openbao_2_7(shared: &Shared, stack: &Stack) -> anyhow::Result<()> {
-    // One process for all mounts: most of the suite runs that way.
-    let host = Host::openbao(&shared.parts).without_multiplexing();
-    let rig = Rig::start(shared, stack, host, "bao27-alone").await?;
-    life(rig).await
+    let host = Host::openbao(&shared.parts);
+    life(Rig::start(shared, stack, host.clone(), "bao27").await?).await?;
+    life(Rig::start(shared, stack, host.without_multiplexing(), "bao27-alone").await?).await
 }
 
 async fn the_engine_under_openbao_2_6(shared: &Shared, stack: &Stack) -> anyhow::Result<()> {
