@@ -17,7 +17,7 @@ use futures::stream::BoxStream;
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use tokio::net::UnixStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_stream::wrappers::ReceiverStream;
@@ -63,7 +63,7 @@ pub enum BrokerError {
         /// The host's text.
         reason: String,
     },
-    /// The host has not opened its broker stream, or closed it.
+    /// The host has not opened its broker stream in time, or closed it.
     #[error("brokered service {service_id}: the host's broker stream is not open")]
     NoStream {
         /// The host's number of the service.
@@ -87,7 +87,7 @@ enum Slot {
 struct Shared {
     slots: Mutex<HashMap<u32, Slot>>,
     /// Our direction of the host's broker stream.
-    to_host: Mutex<Option<mpsc::Sender<ConnInfo>>>,
+    to_host: watch::Sender<Option<mpsc::Sender<ConnInfo>>>,
     tls: TlsMode,
     mux: Option<Opener>,
     /// One knock at a time: the yamux stream opened next must be the one it announced.
@@ -113,7 +113,7 @@ impl Broker {
     pub(crate) fn new(tls: TlsMode, mux: Option<Opener>, stop: CancellationToken) -> Self {
         Self(Arc::new(Shared {
             slots: Mutex::default(),
-            to_host: Mutex::default(),
+            to_host: watch::Sender::default(),
             tls,
             mux,
             knocking: tokio::sync::Mutex::default(),
@@ -228,11 +228,18 @@ impl Broker {
         }
     }
 
+    /// Our direction of the host's stream. The host opens that when it starts, and its first request may overtake it.
+    async fn to_host(&self, deadline: Instant) -> Option<mpsc::Sender<ConnInfo>> {
+        let mut opened = self.0.to_host.subscribe();
+        let found = timeout_at(deadline, opened.wait_for(Option::is_some)).await.ok()?.ok()?;
+        found.clone()
+    }
+
     /// Announces the next yamux stream and waits for the host's consent.
     async fn knock(&self, service_id: u32) -> Result<(), BrokerError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let to_host = lock(&self.0.to_host).clone().ok_or(BrokerError::NoStream { service_id })?;
+            let to_host = self.to_host(deadline).await.ok_or(BrokerError::NoStream { service_id })?;
             let knock = Knock { knock: true, ..Knock::default() };
             let info = ConnInfo { service_id, knock: Some(knock), ..ConnInfo::default() };
             to_host.send(info).await.map_err(|_| BrokerError::NoStream { service_id })?;
@@ -267,7 +274,7 @@ impl grpc_broker_server::GrpcBroker for Broker {
     ) -> Result<Response<Self::StartStreamStream>, Status> {
         let mut from_host = request.into_inner();
         let (sender, to_host) = mpsc::channel(8);
-        *lock(&self.0.to_host) = Some(sender);
+        self.0.to_host.send_replace(Some(sender));
         let broker = self.clone();
         tokio::spawn(async move {
             // Ends with the connection.
@@ -299,6 +306,27 @@ mod tests {
             address: address.to_owned(),
             ..ConnInfo::default()
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_hosts_stream_may_come_after_the_first_request() {
+        let broker = broker();
+        let waiting = tokio::spawn({
+            let broker = broker.clone();
+            async move { broker.knock(1).await }
+        });
+        sleep(Duration::from_secs(1)).await;
+        let (sender, mut to_host) = mpsc::channel(8);
+        broker.0.to_host.send_replace(Some(sender));
+        assert_eq!(to_host.recv().await.unwrap().service_id, 1);
+        broker.arrived(ConnInfo {
+            service_id: 1,
+            knock: Some(Knock { knock: true, ack: true, ..Knock::default() }),
+            ..ConnInfo::default()
+        });
+        waiting.await.unwrap().unwrap();
+        let without = super::tests::broker().knock(1).await;
+        assert!(matches!(without, Err(BrokerError::NoStream { service_id: 1 })), "{without:?}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -361,7 +389,7 @@ mod tests {
     async fn knocks_until_the_host_is_ready() {
         let broker = broker();
         let (sender, mut to_host) = mpsc::channel(8);
-        *lock(&broker.0.to_host) = Some(sender);
+        broker.0.to_host.send_replace(Some(sender));
         let host = tokio::spawn({
             let broker = broker.clone();
             async move {
