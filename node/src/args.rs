@@ -85,6 +85,18 @@ pub struct Args {
     )]
     pub remove_startup_taint: bool,
 
+    /// Say in the pod's events why an optional volume is an empty directory, and when it is not any more. Only in a pod,
+    /// whose service account must be allowed to create events
+    #[arg(
+        long,
+        env = "BOATHOUSE_POD_EVENTS",
+        value_name = "true|false",
+        default_value = "true",
+        action = ArgAction::Set,
+        value_parser = BoolishValueParser::new()
+    )]
+    pub pod_events: bool,
+
     /// Vault or OpenBao server, scheme, host and port only
     #[arg(long, env = "VAULT_ADDR", value_name = "URL", default_value = "https://127.0.0.1:8200")]
     pub vault_addr: Url,

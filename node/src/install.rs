@@ -161,13 +161,22 @@ fn copy(bin: &Path, file: &Path, kind: &Kind) -> Result<PathBuf, InstallError> {
         return Ok(installed);
     }
     // Under another name first, so that no half file is ever under the right one.
-    let half = directory.join(format!(".{name}.{}", std::process::id()));
+    let half = directory.join(format!(".{name}.half"));
     replace(file, &half, &installed, mode)?;
     Ok(installed)
 }
 
 /// Copies `from` to `half`, all the way to the disk, and renames that to `to`: nobody ever sees a part of it.
 pub(crate) fn replace(from: &Path, half: &Path, to: &Path, mode: u32) -> Result<(), InstallError> {
+    let copied = copy_whole(from, half, to, mode);
+    if copied.is_err() {
+        // On a full disk it would be in the way of the next attempt.
+        let _ = fs::remove_file(half);
+    }
+    copied
+}
+
+fn copy_whole(from: &Path, half: &Path, to: &Path, mode: u32) -> Result<(), InstallError> {
     fs::copy(from, half).map_err(io_error("copy to", half))?;
     fs::set_permissions(half, fs::Permissions::from_mode(mode)).map_err(io_error("set the mode of", half))?;
     File::open(half).and_then(|file| file.sync_all()).map_err(io_error("sync", half))?;
@@ -215,6 +224,16 @@ mod tests {
         let upgraded = install(&state, &tree.path().join("k"), &tree.path().join("g"), None).unwrap();
         assert_ne!(upgraded.daemon, first.daemon);
         assert_eq!(fs::read(first.daemon).unwrap(), b"goofys");
+    }
+
+    #[test]
+    fn what_could_not_be_copied_whole_does_not_stay() {
+        let tree = tree();
+        let half = tree.path().join(".half");
+        // A directory is where the file should be.
+        let error = replace(&tree.path().join("k"), &half, tree.path(), 0o755).unwrap_err();
+        assert!(error.to_string().contains("rename"), "{error}");
+        assert!(!half.exists());
     }
 
     #[test]

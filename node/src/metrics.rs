@@ -104,7 +104,7 @@ impl Metrics {
         self.mounts.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    /// A publish was answered. `mount` is `new`, `shared`, `kept`, or `none` when it failed.
+    /// A publish was answered. `mount` is `new`, `shared`, `kept`, `placeholder`, or `none` when it failed.
     pub fn published(&self, ok: bool, mount: &'static str, took: Duration) {
         self.publish.get_or_create(&PublishLabel { result: result(ok), mount }).observe(took.as_secs_f64());
     }

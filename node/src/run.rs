@@ -4,6 +4,7 @@ use crate::args::Args;
 use crate::host::Host;
 use crate::host::cgroups::Limits;
 use crate::install::install;
+use crate::kubelet::events::PodEvents;
 use crate::kubelet::flex_driver::install_everywhere;
 use crate::kubelet::registration::Registrar;
 use crate::kubelet::taint::TaintRemover;
@@ -11,7 +12,7 @@ use crate::lease::{Journal, Leases, NodeIdentity, Revoker, RotationPolicy, Vault
 use crate::locks::KeyedLocks;
 use crate::metrics::Metrics;
 use crate::mount::{Mounts, MountsConfig};
-use crate::publish::Publisher;
+use crate::publish::{Absences, Publisher};
 use crate::rpc::{Agent, CsiNode, FlexPolicy, Policy};
 use anyhow::{Context as _, bail, ensure};
 use boathouse_bucket::{Http, HttpConfig};
@@ -120,6 +121,9 @@ async fn register(args: &Args, directory: &Path) -> anyhow::Result<AbortOnDropHa
         true => TaintRemover::in_cluster(&args.node_id)?,
         false => None,
     };
+    if args.remove_startup_taint && remover.is_none() {
+        tracing::info!("not in a pod with an API server (KUBERNETES_SERVICE_HOST): a startup taint stays");
+    }
     let registered = registrar.registered();
     Ok(AbortOnDropHandle::new(tokio::spawn(async move {
         let served = registrar.serve(std::future::pending());
@@ -203,12 +207,14 @@ fn publisher(args: &Args, metrics: Metrics, host: Host) -> anyhow::Result<Publis
         daemon_uids: args.daemon_uids.clone(),
     };
     let mounts = Mounts::new(config, leases.clone(), metrics.clone());
+    let events = if args.pod_events { PodEvents::in_cluster(&args.node_id)? } else { None };
     Ok(Publisher {
         mounts,
         leases,
         metrics,
         limit: args.publish_timeout,
         busy: Arc::new(KeyedLocks::default()),
+        absences: Arc::new(Absences::new(events)),
     })
 }
 

@@ -63,6 +63,10 @@ pub async fn stats(mounts: &Mounts, path: &Path) -> Result<VolumeStats, StatsErr
     };
     let source = match mounts.at(&path)? {
         At::Ours { source, .. } => source,
+        At::Placeholder => {
+            let abnormal = "an empty directory stands in for this optional volume; the pod's events say why";
+            return Ok(VolumeStats { usage: Usage::default(), abnormal: Some(abnormal.to_owned()) });
+        }
         At::Nothing | At::Foreign(_) => return Err(StatsError::NotPublished(path)),
     };
     let answer = match &source {

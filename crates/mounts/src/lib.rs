@@ -11,8 +11,8 @@ mod syscalls;
 pub use mountinfo::{Device, Entry, ParseError, parse, top_at};
 pub use sessions::{abort_fuse, session_ended};
 pub use syscalls::{
-    FuseOptions, Readonly, bind, detach_all, is_tmpfs, make_readonly, mount_fuse, open_fuse_device, resolve,
-    table,
+    FuseOptions, Readonly, bind, detach_all, is_tmpfs, make_readonly, mount_empty, mount_fuse,
+    open_fuse_device, resolve, table,
 };
 
 /// What went wrong, with the operation and the path it was about.

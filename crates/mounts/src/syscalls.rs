@@ -118,6 +118,15 @@ pub fn make_readonly(target: &Path) -> Result<(), MountError> {
     mount(none, target, none, flags, none).map_err(syscall("make read-only", target))
 }
 
+/// Mounts an empty directory that everybody may read and nobody can write to; on top of whatever is there. `source` is
+/// what the mount table shows.
+pub fn mount_empty(target: &Path, source: &str) -> Result<(), MountError> {
+    let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    // A tmpfs with room for its own root directory: what holds nothing needs no more.
+    mount(Some(source), target, Some("tmpfs"), flags, Some("mode=0555,size=4k,nr_inodes=1"))
+        .map_err(syscall("mount an empty directory on", target))
+}
+
 /// Unmounts everything of ours that is stacked on `target` and returns the devices that were there, youngest
 /// first. `ours` decides by the table entry; the first mount that is not ours ends it. No mount is no error.
 pub fn detach_all(target: &Path, ours: impl Fn(&Entry) -> bool) -> Result<Vec<Device>, MountError> {

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The keys of a volume, the same in `csi.volumeAttributes` and `flexVolume.options`.
-pub const KEYS: [&str; 10] = [
+pub const KEYS: [&str; 11] = [
     "bucket",
     "endpoint",
     "region",
@@ -22,6 +22,7 @@ pub const KEYS: [&str; 10] = [
     "vault-path",
     "vault-ttl",
     "debug_s3",
+    "optional",
 ];
 
 const WRITE_TTL: &str =
@@ -86,6 +87,7 @@ impl Parameters {
 
 fn parse_fields(fields: &BTreeMap<&str, &str>, strictness: Strictness) -> Result<VolumeSpec, SpecError> {
     let get = |key: &str| fields.get(key).copied();
+    let flag = |key: &'static str| get(key).map_or(Ok(false), |text| parse_bool(key, text));
     let (bucket, prefix) = match get("bucket") {
         Some(value) => parse_bucket(value)?,
         None => {
@@ -115,10 +117,8 @@ fn parse_fields(fields: &BTreeMap<&str, &str>, strictness: Strictness) -> Result
             Some(text) => parse_ttl(text, strictness)?,
             None => None,
         },
-        debug_s3: match get("debug_s3") {
-            Some(text) => parse_bool("debug_s3", text)?,
-            None => false,
-        },
+        debug_s3: flag("debug_s3")?,
+        optional: flag("optional")?,
     })
 }
 

@@ -52,6 +52,9 @@ pub struct VolumeSpec {
     /// Whether the FUSE daemon logs its S3 requests.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub debug_s3: bool,
+    /// Whether a pod is to start with an empty directory, rather than not at all, while the bucket is not available.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
 }
 
 impl VolumeSpec {
@@ -70,6 +73,7 @@ impl VolumeSpec {
             vault_path: None,
             vault_ttl: None,
             debug_s3: false,
+            optional: false,
         }
     }
 
@@ -97,6 +101,7 @@ impl VolumeSpec {
             ("vault-path", self.vault_path.as_ref().map(ToString::to_string)),
             ("vault-ttl", ttl),
             ("debug_s3", self.debug_s3.then(|| "true".to_owned())),
+            ("optional", self.optional.then(|| "true".to_owned())),
         ];
         fields.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
     }

@@ -46,7 +46,7 @@ fn accepted(field: &str, value: &str) -> VolumeSpec {
 fn defaults_are_the_legacy_ones() {
     let spec = accepted("bucket", "alice");
     assert_eq!((spec.dir_mode.bits(), spec.file_mode.bits()), (0o755, 0o644));
-    assert_eq!((spec.uid, spec.gid, spec.debug_s3), (None, None, false));
+    assert_eq!((spec.uid, spec.gid, spec.debug_s3, spec.optional), (None, None, false, false));
     assert!(spec.prefix.is_none() && spec.endpoint.is_none() && spec.region.is_none());
     assert!(spec.vault_path.is_none() && spec.vault_ttl.is_none());
 }
@@ -266,15 +266,19 @@ fn a_negative_ttl_is_the_roles_default_for_flexvolume_only() {
 }
 
 #[test]
-fn debug_s3() {
-    for text in ["1", "t", "T", "true", "TRUE", "True"] {
-        assert!(accepted("debug_s3", text).debug_s3);
-    }
-    for text in ["0", "f", "F", "false", "FALSE", "False"] {
-        assert!(!accepted("debug_s3", text).debug_s3);
-    }
-    for text in ["yes", "tRUE", " true", "2", "on"] {
-        refused("debug_s3", text, "no boolean");
+fn booleans() {
+    type Flag = fn(&VolumeSpec) -> bool;
+    let fields: [(&str, Flag); 2] = [("debug_s3", |spec| spec.debug_s3), ("optional", |spec| spec.optional)];
+    for (field, value) in fields {
+        for text in ["1", "t", "T", "true", "TRUE", "True"] {
+            assert!(value(&accepted(field, text)));
+        }
+        for text in ["0", "f", "F", "false", "FALSE", "False"] {
+            assert!(!value(&accepted(field, text)));
+        }
+        for text in ["yes", "tRUE", " true", "2", "on"] {
+            refused(field, text, "no boolean");
+        }
     }
 }
 
@@ -364,9 +368,10 @@ fn the_state_directory_form_is_stable() {
         ("vault-path", "m/keys/r"),
         ("vault-ttl", "24h"),
         ("debug_s3", "1"),
+        ("optional", "1"),
     ];
     let full = parse(&fields, Strictness::Refuse).unwrap().spec;
-    let json = r#"{"bucket":"alice","prefix":"data","endpoint":"https://minio.example:9000","region":"us-east-1","uid":1000,"gid":100,"dir_mode":"0750","file_mode":"0640","vault_path":"m/keys/r","vault_ttl_seconds":86400,"debug_s3":true}"#;
+    let json = r#"{"bucket":"alice","prefix":"data","endpoint":"https://minio.example:9000","region":"us-east-1","uid":1000,"gid":100,"dir_mode":"0750","file_mode":"0640","vault_path":"m/keys/r","vault_ttl_seconds":86400,"debug_s3":true,"optional":true}"#;
     assert_eq!(serde_json::to_string(&full).unwrap(), json);
     assert_eq!(serde_json::from_str::<VolumeSpec>(json).unwrap(), full);
 

@@ -44,6 +44,7 @@ fn plausible() -> impl Strategy<Value = BTreeMap<String, String>> {
                 field("vault-path", r"[a-z_]{1,9}(/[A-Za-z0-9_.@:+=~-]{2,9}){1,4}"),
                 field("vault-ttl", r"[0-9]{1,4}(\.[0-9]{1,3})?(h|m|s|ms)"),
                 field("debug_s3", r"0|1|t|f|true|false"),
+                field("optional", r"0|1|t|f|true|false"),
             ],
             0..14,
         ),

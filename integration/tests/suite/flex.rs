@@ -23,7 +23,7 @@ pub(crate) fn cases() -> Vec<Case> {
     ]
 }
 
-async fn flex_scene(shared: &Shared, stack: &Stack, name: &str) -> anyhow::Result<Scene> {
+pub(crate) async fn flex_scene(shared: &Shared, stack: &Stack, name: &str) -> anyhow::Result<Scene> {
     let token = stack.tree().directory(&format!("{name}-token"))?.join("token");
     fs::write(&token, stack.node_token(LIFE)?.expose_secret())?;
     Scene::with(shared, stack, name, |options| {
@@ -41,7 +41,7 @@ fn well_formed(callout: &Callout) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn mount(scene: &Scene, shared: &Shared, volume: &PodVolume) -> anyhow::Result<Callout> {
+pub(crate) fn mount(scene: &Scene, shared: &Shared, volume: &PodVolume) -> anyhow::Result<Callout> {
     let target = volume.flex_target(&scene.node.pods());
     fs::create_dir_all(&target)?;
     let callout = scene
@@ -51,7 +51,7 @@ fn mount(scene: &Scene, shared: &Shared, volume: &PodVolume) -> anyhow::Result<C
     Ok(callout)
 }
 
-fn unmount(scene: &Scene, shared: &Shared, target: &Path) -> anyhow::Result<Callout> {
+pub(crate) fn unmount(scene: &Scene, shared: &Shared, target: &Path) -> anyhow::Result<Callout> {
     let callout =
         scene.node.callout(&shared.programs.shim, &["unmount", target.to_str().context("target")?])?;
     well_formed(&callout)?;

@@ -17,6 +17,7 @@ mod flex;
 mod hosts;
 mod kubernetes_auth;
 mod minio_admin;
+mod optional;
 mod outages;
 mod persistent;
 mod restarts;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         rotation::cases(),
         restarts::cases(),
         outages::cases(),
+        optional::cases(),
         persistent::cases(),
         environment::cases(),
         example::cases(),

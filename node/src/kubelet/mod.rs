@@ -1,5 +1,6 @@
 //! What the node plugin does to be found by kubelet, beside serving CSI.
 
+pub mod events;
 pub mod flex_driver;
 pub mod registration;
 pub mod taint;

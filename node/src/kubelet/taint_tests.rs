@@ -35,7 +35,8 @@ impl FakeApiServer {
         tokio::spawn(async move { axum::serve(listener, routes).await });
         let account = tempfile::tempdir().unwrap();
         std::fs::write(account.path().join("token"), "secret-token\n").unwrap();
-        let remover = TaintRemover::new("http", "127.0.0.1", &port, "n1", account.path()).unwrap();
+        let api = ApiServer::new("http", "127.0.0.1", &port, account.path()).unwrap();
+        let remover = TaintRemover { server: api, node: "n1".to_owned() };
         (server, remover, account)
     }
 }
@@ -136,22 +137,4 @@ async fn it_is_tried_again_after_each_registration_until_it_works() {
     .unwrap();
     assert_eq!(server.lock().requests, ["get", "patch", "get", "patch"]);
     follower.abort();
-}
-
-#[tokio::test]
-async fn errors_say_what_to_do_and_no_secret() {
-    let (server, remover, account) = FakeApiServer::start(json!([ours("NoSchedule")])).await;
-    server.lock().refuse.push(403);
-    let error = remover.remove().await.unwrap_err().to_string();
-    assert!(error.contains("patch node n1: HTTP 403: not so") && error.contains("ClusterRole"), "{error}");
-    assert!(!error.contains("secret-token"), "{error}");
-    std::fs::remove_file(account.path().join("token")).unwrap();
-    let error = remover.remove().await.unwrap_err().to_string();
-    assert!(error.contains("token") && error.contains("service-account"), "{error}");
-}
-
-#[test]
-fn an_ipv6_address_gets_its_brackets() {
-    let remover = TaintRemover::new("https", "fd00::1", "443", "n1", Path::new("/a")).unwrap();
-    assert_eq!(remover.url.as_str(), "https://[fd00::1]/api/v1/nodes/n1");
 }

@@ -1,9 +1,9 @@
 //! All FUSE mounts of this node.
 
 use super::create::{CreateError, check, create, obituary};
-use super::ours;
 use super::record::{MountKey, MountRecord};
 use super::source::{Binding, Health, Source, dismantle, keeper_socket, targets};
+use super::{ours, placeholder};
 use crate::host::Host;
 use crate::install::Installed;
 use crate::keeper::{Keeper, KeeperError};
@@ -57,6 +57,8 @@ pub enum At {
         /// Whether it was bound read-only.
         read_only: bool,
     },
+    /// The empty directory that stands in for an optional volume.
+    Placeholder,
     /// Somebody else's mount, with its filesystem type.
     Foreign(String),
 }
@@ -144,6 +146,7 @@ impl Mounts {
                 Some(id) => {
                     At::Ours { source: self.shared.sources().get(id).cloned(), read_only: entry.read_only }
                 }
+                None if placeholder(entry) => At::Placeholder,
                 None => At::Foreign(entry.fs_type.clone()),
             },
         })

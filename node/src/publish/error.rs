@@ -2,9 +2,10 @@
 
 use crate::lease::{IssueError, LeaseError};
 use crate::mount::CreateError;
-use boathouse_bucket::Failure;
+use boathouse_bucket::{BucketError, Failure};
 use boathouse_mounts::MountError;
 use std::io;
+use std::mem::{Discriminant, discriminant};
 use std::path::PathBuf;
 use tonic::Code;
 use vault_client::VaultError;
@@ -39,10 +40,12 @@ pub enum PublishError {
         /// The system's answer.
         source: io::Error,
     },
-    /// The target shows a dead mount, and no new one could be made in its place. The dead one is still there, so
+    /// The target shows a mount that does not count, and no new one could be made in its place. It is still there, so
     /// kubelet must go on and call unpublish one day.
-    #[error("replace the dead mount on {path}: {source}")]
+    #[error("replace the {what} on {path}: {source}")]
     Replace {
+        /// What is there.
+        what: &'static str,
         /// The target.
         path: PathBuf,
         /// Why there is no new one.
@@ -75,6 +78,41 @@ impl PublishError {
             Self::Create(error) => create_code(error),
         }
     }
+
+    /// What an optional volume may be left out for: that Vault or the S3 server fails, and not the request or this node.
+    pub(super) fn unavailable(&self) -> Option<Unavailable> {
+        match self {
+            Self::Lease(LeaseError::Issue(IssueError::Vault(error))) => {
+                let asked_wrongly = match error {
+                    VaultError::InvalidInput { .. } => true,
+                    VaultError::BadRequest { .. } => !error.is_transient(),
+                    _ => false,
+                };
+                (!asked_wrongly).then(|| Unavailable::Vault(discriminant(error)))
+            }
+            Self::Create(CreateError::Bucket(BucketError { failure, .. })) => {
+                let asked_wrongly = matches!(failure, Failure::InvalidInput(_) | Failure::WrongRegion { .. });
+                (!asked_wrongly).then(|| Unavailable::Bucket(discriminant(failure)))
+            }
+            Self::Lease(LeaseError::Waited(_))
+            | Self::Create(CreateError::Silent { .. } | CreateError::Waited { .. }) => {
+                Some(Unavailable::Late)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Why a volume is not available, without what differs from one attempt to the next: names that Vault makes up, how
+/// long was waited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unavailable {
+    /// No keys.
+    Vault(Discriminant<VaultError>),
+    /// No bucket.
+    Bucket(Discriminant<Failure>),
+    /// No answer in time.
+    Late,
 }
 
 fn lease_code(error: &LeaseError) -> Code {

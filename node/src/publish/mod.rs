@@ -2,15 +2,19 @@
 //!
 //! ```text
 //!  target free? ──no: ours, alive──▶ keep (fast, no work)
-//!      │ yes, or dead: stacked on top
+//!      │ yes, or dead, or a placeholder: stacked on top
 //!  keys (login, lease) ──▶ FUSE mount (shared or new, read once) ──▶ bind to the target
+//!      │ not available                │
+//!      └──────────────────────────────┴──optional──▶ placeholder: an empty directory
 //! ```
 
 mod error;
+mod stand_in;
 mod target;
 mod unpublish;
 
 pub use error::{PublishError, UnpublishError};
+pub use stand_in::Absences;
 
 use crate::identity::{Identity, Requester};
 use crate::lease::Leases;
@@ -23,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use target::{gone, prepare};
-use volume_spec::VolumeSpec;
+use volume_spec::{PodInfo, VolumeSpec};
 
 /// What is asked for, every field checked.
 #[derive(Debug, Clone)]
@@ -40,6 +44,10 @@ pub struct PublishRequest {
     pub who: Requester,
     /// Whether the target may be written through.
     pub readonly: Readonly,
+    /// Whether an empty directory is better than none. As `readonly`, a property of the target and not of the mount.
+    pub optional: bool,
+    /// Whose volume it is, as kubelet states it: for events.
+    pub pod: Option<PodInfo>,
 }
 
 /// Who makes the target directory.
@@ -61,6 +69,8 @@ enum Made {
     Shared,
     /// Nothing: the target showed the volume already.
     Kept,
+    /// An empty directory in place of an optional volume.
+    Placeholder,
     /// Nothing: it failed.
     Nothing,
 }
@@ -71,6 +81,7 @@ impl Made {
             Self::New => "new",
             Self::Shared => "shared",
             Self::Kept => "kept",
+            Self::Placeholder => "placeholder",
             Self::Nothing => "none",
         }
     }
@@ -84,6 +95,7 @@ pub struct Publisher {
     pub(crate) metrics: Metrics,
     pub(crate) limit: Duration,
     pub(crate) busy: Arc<KeyedLocks<PathBuf>>,
+    pub(crate) absences: Arc<Absences>,
 }
 
 impl Publisher {
@@ -107,10 +119,11 @@ impl Publisher {
         tell: impl AsyncFnOnce(Result<(), &PublishError>) -> bool,
     ) -> Result<(), PublishError> {
         let began = Instant::now();
-        let (_held, done) = self.publish_within(&request, began + self.limit).await;
+        let limit = if request.optional { self.limit.min(stand_in::PATIENCE) } else { self.limit };
+        let (_held, done) = self.publish_within(&request, began + limit).await;
         let made = done.as_ref().copied().unwrap_or(Made::Nothing);
         self.metrics.published(done.is_ok(), made.label(), began.elapsed());
-        if done.is_ok() && made != Made::Kept {
+        if matches!(made, Made::New | Made::Shared) {
             tracing::info!(
                 volume = request.volume_id,
                 target = %request.target.display(),
@@ -121,7 +134,7 @@ impl Publisher {
             );
         }
         let heard = tell(done.as_ref().map(|_| ())).await;
-        if !heard && matches!(made, Made::New | Made::Shared) {
+        if !heard && !matches!(made, Made::Kept | Made::Nothing) {
             tracing::warn!(target = %request.target.display(), "mounted after the caller had given up; unmounting");
             if let Ok(target) = boathouse_mounts::resolve(&request.target)
                 && let Err(error) = self.clear(&target).await
@@ -161,13 +174,18 @@ impl Publisher {
                 Ok(Made::Kept)
             }
             // Dead: replaced by a new mount on top, without touching the dead one.
+            // For an optional volume, too: an error says more than files that are suddenly not there.
             At::Ours { .. } => self
                 .mount(request, target, deadline)
                 .await
-                .map_err(|error| PublishError::Replace { path: target.to_owned(), source: Box::new(error) }),
+                .map_err(|error| replace("dead mount", target, error)),
+            At::Placeholder => self
+                .mount_or_stand_in(request, target, deadline, true)
+                .await
+                .map_err(|error| replace("placeholder", target, error)),
             At::Nothing => {
                 let made_target = prepare(target, request.target_dir)?;
-                let mounted = self.mount(request, target, deadline).await;
+                let mounted = self.mount_or_stand_in(request, target, deadline, false).await;
                 if mounted.is_err() && made_target {
                     let _ = std::fs::remove_dir(target);
                 }
@@ -248,4 +266,8 @@ impl Publisher {
             other => Ok(other?),
         }
     }
+}
+
+fn replace(what: &'static str, target: &Path, error: PublishError) -> PublishError {
+    PublishError::Replace { what, path: target.to_owned(), source: Box::new(error) }
 }

@@ -48,13 +48,14 @@ impl Publisher {
     /// was any.
     pub(super) async fn clear(&self, target: &Path) -> Result<bool, MountError> {
         let ids = self.mounts.stacked(target)?;
-        let detached = boathouse_mounts::detach_all(target, |entry| crate::mount::ours(entry).is_some());
+        let detached = crate::mount::clear(target);
+        self.absences.forget(target);
         // Also after an error: what is detached by now is found by nobody later.
         let mut revocations = Vec::new();
         for id in &ids {
             revocations.extend(self.mounts.release(id).await);
         }
-        detached?;
+        let was_mounted = detached?;
         // Mostly it is done at once; when Vault is away the pod's end does not wait for it.
         let all = async {
             for revocation in revocations {
@@ -64,6 +65,6 @@ impl Publisher {
         if tokio::time::timeout(REVOKE_WAIT, all).await.is_err() {
             tracing::warn!(target = %target.display(), "unmounted; the revocation of its keys goes on");
         }
-        Ok(!ids.is_empty())
+        Ok(was_mounted)
     }
 }

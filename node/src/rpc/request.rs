@@ -135,9 +135,11 @@ impl Policy {
             volume_id: request.volume_id,
             target: PathBuf::from(request.target_path),
             target_dir: TargetDir::Ours,
+            optional: std::mem::take(&mut spec.optional),
             spec,
             who,
             readonly: if request.readonly || reader { Readonly::Yes } else { Readonly::No },
+            pod,
         })
     }
 
@@ -189,9 +191,11 @@ impl Policy {
             volume_id: callout.volume_name.unwrap_or_default(),
             target: PathBuf::from(target),
             target_dir: TargetDir::Kubelets,
+            optional: std::mem::take(&mut spec.optional),
             spec,
-            who: Requester::Node { namespace: pod.namespace },
+            who: Requester::Node { namespace: pod.namespace.clone() },
             readonly: if callout.read_only { Readonly::Yes } else { Readonly::No },
+            pod: Some(pod),
         };
         Ok((request, warnings))
     }
