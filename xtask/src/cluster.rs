@@ -3,7 +3,7 @@
 use crate::tools::Lines;
 use anyhow::{Context as _, bail};
 use boathouse_testkit::parts::{KubernetesParts, PackagingParts, Parts};
-use boathouse_testkit::programs;
+use boathouse_testkit::{programs, requirement};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -55,11 +55,21 @@ pub(crate) fn demo() -> anyhow::Result<ExitCode> {
 
 /// The suite as a step of `cargo xtask test`.
 pub(crate) fn test() -> anyhow::Result<()> {
+    check("suite")
+}
+
+/// The demonstration as a step.
+pub(crate) fn demo_test() -> anyhow::Result<()> {
+    check("demo")
+}
+
+fn check(verb: &str) -> anyhow::Result<()> {
+    requirement::for_cluster()?;
     let program = program()?;
     obtain()?;
-    let status = Command::new(program).arg("suite").status().context("run boathouse-e2e")?;
+    let status = Command::new(program).arg(verb).status().context("run boathouse-e2e")?;
     if !status.success() {
-        bail!("boathouse-e2e suite ended with {status}");
+        bail!("boathouse-e2e {verb} ended with {status}");
     }
     Ok(())
 }

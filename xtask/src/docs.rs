@@ -28,10 +28,17 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let path = root.join(FLAGS);
     let before = read(&path)?;
     let mut after = before.clone();
-    for program in [&programs.node, &programs.controller, &programs.shim] {
-        let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    for (program, subcommand) in [
+        (&programs.node, None),
+        (&programs.controller, None),
+        (&programs.shim, None),
+        (&programs.webhook, Some("serve")),
+        (&programs.webhook, Some("certificate")),
+    ] {
+        let file = program.file_name().unwrap_or_default().to_string_lossy();
+        let name = [Some(file.as_ref()), subcommand].into_iter().flatten().collect::<Vec<_>>().join(" ");
         let (from, to) = section(&after, &name).with_context(|| FLAGS.to_owned())?;
-        after.replace_range(from..to, &format!("\n```text\n{}\n```\n", help(program)?));
+        after.replace_range(from..to, &format!("\n```text\n{}\n```\n", help(program, subcommand)?));
     }
     if after != before {
         ensure!(
@@ -57,8 +64,9 @@ fn read(path: &Path) -> anyhow::Result<String> {
 
 /// What `program --help` prints, the same on every machine. Without an environment and a terminal it shows no
 /// variable's value, and its lines are as long everywhere.
-fn help(program: &Path) -> anyhow::Result<String> {
+fn help(program: &Path, subcommand: Option<&str>) -> anyhow::Result<String> {
     let output = Command::new(program)
+        .args(subcommand)
         .arg("--help")
         .env_clear()
         .output()

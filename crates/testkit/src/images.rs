@@ -95,6 +95,7 @@ fn inputs(programs: &Programs, parts: &Parts, authorities: PathBuf) -> BTreeMap<
         ("boathouse", programs.shim.clone()),
         ("boathouse-controller", programs.controller.clone()),
         ("vault-plugin-secrets-minio", programs.vault_plugin.clone()),
+        ("boathouse-webhook", programs.webhook.clone()),
         ("goofys", parts.goofys.clone()),
         ("bao", parts.bao.clone()),
         ("ca-certificates.crt", authorities),
@@ -131,6 +132,7 @@ mod tests {
             controller: file("controller"),
             shim: file("shim"),
             vault_plugin: file("plugin"),
+            webhook: file("webhook"),
         };
         let parts = Parts {
             bao: file("bao"),

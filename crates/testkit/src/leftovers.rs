@@ -82,6 +82,16 @@ impl Snapshot {
         self
     }
 
+    /// Only what a one-node cluster of ours makes, and cgroups: other tests may run beside it.
+    #[must_use]
+    pub fn of_cluster(mut self) -> Self {
+        const WORDS: [&str; 6] =
+            ["boathouse-test-cluster", "boathouse-e2e", "kube", "etcd", "containerd", "/var/lib/boathouse"];
+        self.things
+            .retain(|line| line.starts_with("cgroup ") || WORDS.iter().any(|word| line.contains(word)));
+        self
+    }
+
     /// What exists in `later` and did not exist here.
     pub fn new_in(&self, later: &Self) -> Vec<String> {
         later.things.difference(&self.things).cloned().collect()
@@ -115,7 +125,8 @@ fn children(directory: &Path) -> Vec<PathBuf> {
 }
 
 fn is_tree(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.as_bytes().starts_with(guard::TREE_PREFIX.as_bytes()))
+    path.is_dir()
+        && path.file_name().is_some_and(|name| name.as_bytes().starts_with(guard::TREE_PREFIX.as_bytes()))
 }
 
 fn collect_cgroups(directory: &Path, depth: u32, things: &mut BTreeSet<String>) {

@@ -31,19 +31,20 @@ impl Profile {
 }
 
 /// Packages and the program that each makes.
-const PACKAGES: [(&str, &str); 5] = [
+const PACKAGES: [(&str, &str); 6] = [
     ("boathouse-node", "boathouse-node"),
     ("boathouse-keeper", "boathouse-keeper"),
     ("boathouse-controller", "boathouse-controller"),
     ("boathouse-flex-shim", "boathouse"),
     ("vault-plugin-secrets-minio", "vault-plugin-secrets-minio"),
+    ("boathouse-webhook", "boathouse-webhook"),
 ];
 
 /// What one run of cargo builds: it would give the lean programs the features that the servers turn on in the
 /// crates they share, and with them an async runtime they do without.
 const BUILDS: [&[&str]; 2] = [
     &["boathouse-keeper", "boathouse-flex-shim"],
-    &["boathouse-node", "boathouse-controller", "vault-plugin-secrets-minio"],
+    &["boathouse-node", "boathouse-controller", "vault-plugin-secrets-minio", "boathouse-webhook"],
 ];
 
 /// What can go wrong.
@@ -80,6 +81,8 @@ pub struct Programs {
     pub shim: PathBuf,
     /// The secrets engine.
     pub vault_plugin: PathBuf,
+    /// The mutating webhook.
+    pub webhook: PathBuf,
 }
 
 /// The part of a line of `--message-format=json` that is looked at.
@@ -130,13 +133,14 @@ impl Programs {
             let profile = if profile == Profile::Release { " --release" } else { "" };
             find(name).map_err(|place| ProgramsError::NotBuilt { name, place, profile })
         };
-        let [node, keeper, controller, shim, vault_plugin] = PACKAGES.map(|(_, program)| program);
+        let [node, keeper, controller, shim, vault_plugin, webhook] = PACKAGES.map(|(_, program)| program);
         Ok(Self {
             node: find(node)?,
             keeper: find(keeper)?,
             controller: find(controller)?,
             shim: find(shim)?,
             vault_plugin: find(vault_plugin)?,
+            webhook: find(webhook)?,
         })
     }
 }

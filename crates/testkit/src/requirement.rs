@@ -94,6 +94,70 @@ pub fn for_mounting() -> Result<(), Missing> {
     verdict(missing)
 }
 
+/// Programs of the distribution a cluster is made of, where they may be, and the Debian packages they come in.
+const CLUSTER_PROGRAMS: [(&str, &[&str], &str); 10] = [
+    ("etcd", &["/usr/bin"], "etcd-server"),
+    ("containerd", &["/usr/bin"], "containerd"),
+    ("ctr", &["/usr/bin"], "containerd"),
+    ("runc", &["/usr/sbin", "/usr/bin"], "runc"),
+    ("bridge", &["/usr/lib/cni"], "containernetworking-plugins"),
+    ("busybox", &["/bin"], "busybox-static"),
+    ("unshare", &["/usr/bin"], "util-linux"),
+    ("nsenter", &["/usr/bin"], "util-linux"),
+    ("setpriv", &["/usr/bin"], "util-linux"),
+    ("ip", &["/sbin", "/usr/sbin", "/usr/bin"], "iproute2"),
+];
+
+/// Directories that are others inside a cluster's namespaces.
+const COVERED: [&str; 3] = ["/run", "/var/lib", "/var/log"];
+
+/// What a one-node cluster takes: mounting, the distribution's programs, cgroups that can be written to.
+///
+/// # Errors
+/// All that is missing.
+pub fn for_cluster() -> Result<(), Missing> {
+    let mut missing = match for_mounting() {
+        Ok(()) => Vec::new(),
+        Err(Missing(missing)) => missing,
+    };
+    for (program, directories, package) in CLUSTER_PROGRAMS {
+        if !directories.iter().any(|directory| Path::new(directory).join(program).exists()) {
+            missing.push(Requirement {
+                what: format!("{program} is not in {}", directories.join(" or ")),
+                why: "the one-node cluster runs on it".into(),
+                fix: format!("install the package (Debian: apt-get install {package})"),
+            });
+        }
+    }
+    let places = [crate::cache_directory(), Some(crate::repository()), std::env::current_exe().ok()];
+    for place in places.into_iter().flatten() {
+        if let Some(covered) = COVERED.iter().find(|covered| place.starts_with(covered)) {
+            missing.push(Requirement {
+                what: format!("{} is below {covered}", place.display()),
+                why: "the cluster has a directory of its own there, and does not see this one".into(),
+                fix: "move the checkout, or set XDG_CACHE_HOME or CARGO_TARGET_DIR to another place".into(),
+            });
+        }
+    }
+    missing.extend(check_cgroups());
+    verdict(missing)
+}
+
+/// A container often has its cgroups read-only.
+fn check_cgroups() -> Option<Requirement> {
+    let base = Path::new("/sys/fs/cgroup");
+    let memory = [base.join("memory"), base.to_owned()];
+    let root = memory.iter().find(|path| path.join("cgroup.procs").exists());
+    let writable = root.is_some_and(|root| {
+        nix::unistd::access(&root.join("cgroup.procs"), nix::unistd::AccessFlags::W_OK).is_ok()
+    });
+    (!writable).then(|| Requirement {
+        what: "no writable cgroup hierarchy at /sys/fs/cgroup".into(),
+        why: "kubelet makes a cgroup for each pod".into(),
+        fix: "mount it read-write, or run on the host".into(),
+    })
+}
+
 fn output(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())

@@ -6,6 +6,7 @@ mod machine;
 mod mount;
 mod process;
 mod statistics;
+mod webhook;
 
 use anyhow::Context as _;
 use clap::Subcommand;
@@ -25,12 +26,15 @@ enum What {
     Mount(mount::Arguments),
     /// Time for a key, revocations per second and memory of the secrets engine, against bare MinIO calls
     Engine(engine::Arguments),
+    /// Time for a review, reviews per second and memory of the webhook
+    Webhook(webhook::Arguments),
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     match &arguments.what {
         What::Mount(arguments) => mount::run(arguments),
         What::Engine(arguments) => engine::run(arguments),
+        What::Webhook(arguments) => webhook::run(arguments),
     }
 }
 

@@ -19,11 +19,13 @@ const LIMIT: Duration = Duration::from_secs(120);
 const GONE: Duration = Duration::from_secs(5);
 
 /// What kubelet and a container runtime change on a machine they have for themselves.
-const SETTINGS: [&str; 6] = [
+const SETTINGS: [&str; 8] = [
     "/proc/sys/vm/overcommit_memory",
     "/proc/sys/vm/panic_on_oom",
     "/proc/sys/kernel/panic",
     "/proc/sys/kernel/panic_on_oops",
+    "/proc/sys/kernel/keys/root_maxkeys",
+    "/proc/sys/kernel/keys/root_maxbytes",
     "/proc/sys/net/ipv4/ip_forward",
     "/proc/sys/kernel/hostname",
 ];
@@ -83,11 +85,11 @@ pub(super) fn run() -> anyhow::Result<()> {
     nothing_left(&before, &machine, "the death of its warden")
 }
 
-/// Until there is a kubelet.
+/// Until pods have been there: mounts, keepers, daemons.
 fn started(suite: &ProcessGuard) -> anyhow::Result<()> {
     let began = Instant::now();
-    while !fs::read_to_string(suite.log())?.contains("node ready") {
-        ensure!(suite.is_running() && began.elapsed() < LIMIT, suite.broken("started no cluster"));
+    while !fs::read_to_string(suite.log())?.contains("\nok ") {
+        ensure!(suite.is_running() && began.elapsed() < LIMIT, suite.broken("came to no pod"));
         std::thread::sleep(Duration::from_millis(50));
     }
     Ok(())
@@ -99,22 +101,10 @@ fn call(program: &Path, verb: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Words of which one is in each line about a thing of a cluster. Other tests may run on this machine.
-const OURS: [&str; 7] = [
-    "boathouse-test-cluster",
-    "boathouse-e2e",
-    "cgroup ",
-    "kube",
-    "etcd",
-    "containerd",
-    "/var/lib/boathouse",
-];
-
 fn nothing_left(before: &Snapshot, machine: &Machine, after: &str) -> anyhow::Result<()> {
     let deadline = Instant::now() + GONE;
     loop {
-        let mut left = before.new_in(&Snapshot::take()?);
-        left.retain(|line| OURS.iter().any(|word| line.contains(word)));
+        let left = before.new_in(&Snapshot::take()?.of_cluster());
         let now = Machine::look()?;
         if left.is_empty() && now == *machine {
             eprintln!("  nothing is left after {after}");

@@ -6,7 +6,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::process::Command;
 
-const TARGETS: [&str; 2] = ["fields", "request"];
+const TARGETS: [&str; 3] = ["fields", "request", "review"];
 const SECONDS: u32 = 10;
 
 pub(super) fn run() -> anyhow::Result<()> {

@@ -7,7 +7,7 @@ mod interrupt;
 mod steps;
 
 use crate::ui;
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use boathouse_testkit::requirement;
 use std::time::{Duration, Instant};
 use steps::{STEPS, Step};
@@ -59,6 +59,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if chosen.iter().any(|step| step.group == "test") {
         // Not an hour from now.
         requirement::for_mounting()?;
+    }
+    if chosen.iter().any(|step| ["cluster", "e2e", "demo-cluster"].contains(&step.name)) {
+        requirement::for_cluster()
+            .context("--skip cluster --skip e2e --skip demo-cluster leaves Kubernetes out")?;
     }
     let mut results: Vec<(&Step, Duration, anyhow::Result<()>)> = Vec::new();
     for (index, step) in chosen.iter().enumerate() {

@@ -25,7 +25,7 @@ impl Step {
     }
 }
 
-pub(super) const STEPS: [Step; 19] = [
+pub(super) const STEPS: [Step; 20] = [
     Step { name: "fmt", group: "lint", about: "source is formatted as rustfmt would", run: fmt },
     Step { name: "clippy", group: "lint", about: "no warning in any target", run: clippy },
     Step { name: "rustdoc", group: "lint", about: "documentation builds without warnings", run: rustdoc },
@@ -84,6 +84,12 @@ pub(super) const STEPS: [Step; 19] = [
         run: cluster_ends::run,
     },
     Step { name: "demo", group: "test", about: "the demonstration, every claim of it true", run: demo::test },
+    Step {
+        name: "demo-cluster",
+        group: "test",
+        about: "the demonstration with real pods, every claim of it true",
+        run: cluster::demo_test,
+    },
     Step {
         name: "interrupt",
         group: "test",
