@@ -1,6 +1,6 @@
 //! The chart sets variables; the programs must know them.
 
-use crate::tools::{SETS, Tools, kind, objects};
+use crate::tools::{SETS, Tools, kind, name, objects};
 use std::collections::BTreeSet;
 use std::fs;
 
@@ -32,10 +32,12 @@ fn every_variable_is_one_the_program_reads() {
     for set in SETS {
         let rendered = tools.set(set);
         for object in objects(&rendered) {
-            let program = match kind(object) {
-                "DaemonSet" => "boathouse-node",
-                "Deployment" => "boathouse-controller",
-                _ => continue,
+            if !matches!(kind(object), "DaemonSet" | "Deployment") {
+                continue;
+            }
+            let program = match name(object) {
+                "boathouse-webhook" => "boathouse-webhook serve",
+                program => program,
             };
             let (known, set_here) = (known(program), set_in(object));
             assert!(known.len() > 5 && set_here.len() > 5, "{program}: {known:?}, {set_here:?}");
@@ -44,5 +46,5 @@ fn every_variable_is_one_the_program_reads() {
             seen += 1;
         }
     }
-    assert_eq!(seen, SETS.len() + 1, "a node plugin everywhere, and one controller");
+    assert_eq!(seen, SETS.len() + 1 + 3, "a node plugin everywhere, one controller and three webhooks");
 }

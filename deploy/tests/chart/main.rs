@@ -10,3 +10,4 @@ mod rendering;
 mod roles;
 mod schema;
 mod tools;
+mod webhook;

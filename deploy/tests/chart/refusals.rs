@@ -1,10 +1,10 @@
 //! Wrong values are refused, and the message says which.
 
-use crate::tools::{KUBERNETES, Tools, values};
+use crate::tools::{KUBERNETES, OLDEST, Tools, values};
 use std::fs;
 
 /// YAML on top of `values/controller.yaml`, and what must be in the message.
-const WRONG: [(&str, &[&str]); 29] = [
+const WRONG: [(&str, &[&str]); 45] = [
     ("vualt: {address: https://vault.example}", &["'vualt' not allowed"]),
     ("vault: {adress: https://vault.example}", &["/vault", "'adress' not allowed"]),
     ("vault: {address: vault.example:8200}", &["/vault/address"]),
@@ -37,6 +37,49 @@ const WRONG: [(&str, &[&str]); 29] = [
         "controller: {keysSecret: '', storageClassSecrets: []}",
         &["controller.keysSecret", "accessKeyId", "controller.storageClassSecrets"],
     ),
+    ("webhook: {output: CSI}", &["/webhook/output", "'csi', 'flexVolume'"]),
+    ("webhook: {failurePolicy: fail}", &["/webhook/failurePolicy", "'Fail', 'Ignore'"]),
+    ("webhook: {timeoutSeconds: 60}", &["/webhook/timeoutSeconds", "30"]),
+    ("webhook: {port: 443}", &["/webhook/port", "1,024"]),
+    (
+        "webhook: {certificate: {source: certManager}}",
+        &["/webhook/certificate/source", "'job', 'cert-manager'"],
+    ),
+    (
+        "webhook: {certificate: {issuer: {kind: issuer}}}",
+        &["/webhook/certificate/issuer/kind", "'ClusterIssuer'"],
+    ),
+    (
+        "webhook: {namespaceSelector: {kubeflow: 'true'}}",
+        &["/webhook/namespaceSelector", "'kubeflow' not allowed"],
+    ),
+    (
+        "webhook: {objectSelector: {matchExpressions: [{key: a, operator: Is}]}}",
+        &["/webhook/objectSelector/matchExpressions/0/operator", "'NotIn'"],
+    ),
+    ("webhook: {instances: {minio: {}}}", &["/webhook/instances", "want array"]),
+    ("webhook: {instances: [{name: minio}]}", &["/webhook/instances/0", "'vaultMount', 'endpoint'"]),
+    (
+        "webhook: {instances: [{name: minio, vaultMount: minio, endpoint: 'minio:9000'}]}",
+        &["/webhook/instances/0/endpoint"],
+    ),
+    (
+        "webhook: {instances: [{name: my_minio, vaultMount: minio, endpoint: 'https://minio.example'}]}",
+        &["/webhook/instances/0/name"],
+    ),
+    (
+        "webhook: {instances: [{name: m, vaultMount: m, endpoint: 'https://m.example', buckets: []}]}",
+        &["/webhook/instances/0", "'buckets' not allowed"],
+    ),
+    (
+        "webhook: {instances: [{name: m, vaultMount: m, endpoint: 'https://m.example', uid: '1000'}]}",
+        &["/webhook/instances/0/uid", "want integer"],
+    ),
+    (
+        "webhook: {instances: [{name: m, vaultMount: m, endpoint: 'https://m.example', vaultTtl: '24'}]}",
+        &["/webhook/instances/0/vaultTtl"],
+    ),
+    ("webhook: {containers: [{podLabel: a}]}", &["/webhook/containers/0", "'mountIn'"]),
 ];
 
 #[test]
@@ -54,6 +97,28 @@ fn wrong_values_are_refused_by_name() {
         for word in words {
             assert!(said.contains(word), "{yaml}: no {word:?} in\n{said}");
         }
+    }
+}
+
+/// Before matchConditions, an empty selector would mean every pod of the cluster.
+#[test]
+#[ignore = "needs helm; cargo xtask test --only chart runs it"]
+fn a_webhook_that_could_stop_a_cluster_is_refused() {
+    let tools = Tools::get();
+    let said = tools.template(&[&values("webhook")], OLDEST).unwrap_err();
+    assert!(
+        said.contains("webhook.namespaceSelector: is empty") && said.contains("webhook.failurePolicy"),
+        "{said}"
+    );
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("narrow.yaml");
+    for narrow in [
+        "webhook: {failurePolicy: Ignore}",
+        "webhook: {namespaceSelector: {matchLabels: {notebooks: 'true'}}}",
+        "webhook: {objectSelector: {matchLabels: {notebook: 'true'}}}",
+    ] {
+        fs::write(&file, narrow).unwrap();
+        tools.template(&[&values("webhook"), &file], OLDEST).unwrap();
     }
 }
 

@@ -32,6 +32,7 @@ fn what_a_server_knows_depends_on_its_version() {
     for (set, text, without, with) in [
         ("defaults", "serviceAccountTokenInSecrets: true", "v1.34.9-gke.1180000", "v1.35.0-gke.1180000"),
         ("flex", "kind: ValidatingAdmissionPolicy\n", "v1.31.14-eks-113cf36", "v1.32.1-eks-113cf36"),
+        ("webhook-issuer", "matchConditions:", "v1.27.16-eks-113cf36", "v1.28.0-eks-113cf36"),
     ] {
         for (kubernetes, there) in [(without, false), (with, true)] {
             assert_eq!(tools.set((set, kubernetes)).contains(text), there, "{text} on {kubernetes}");

@@ -9,14 +9,19 @@ use tempfile::TempDir;
 pub(crate) const KUBERNETES: &str = "1.36.3";
 /// The newest that does not know every field of the CSIDriver object.
 pub(crate) const OLDER: &str = "1.34.0";
+/// One that knows no conditions for webhooks.
+pub(crate) const OLDEST: &str = "1.27.16";
 
 /// What is rendered: a file in `values/` and the server's version.
-pub(crate) const SETS: [(&str, &str); 5] = [
+pub(crate) const SETS: [(&str, &str); 8] = [
     ("defaults", KUBERNETES),
     ("older-kubernetes", OLDER),
     ("flex", KUBERNETES),
     ("private", KUBERNETES),
     ("controller", KUBERNETES),
+    ("webhook", KUBERNETES),
+    ("webhook-cert-manager", KUBERNETES),
+    ("webhook-issuer", OLDEST),
 ];
 
 pub(crate) fn deploy(path: &str) -> PathBuf {
@@ -88,4 +93,8 @@ pub(crate) fn objects(yaml: &str) -> impl Iterator<Item = &str> {
 
 pub(crate) fn kind(object: &str) -> &str {
     object.lines().find_map(|line| line.strip_prefix("kind: ")).unwrap_or_default()
+}
+
+pub(crate) fn name(object: &str) -> &str {
+    object.lines().find_map(|line| line.strip_prefix("  name: ")).unwrap_or_default()
 }

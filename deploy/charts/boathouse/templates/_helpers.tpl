@@ -7,7 +7,7 @@ are bound to the service account's name.
 boathouse.statcan.gc.ca
 {{- end }}
 
-{{/* Labels of every object; `component` is node or controller. */}}
+{{/* Labels of every object; `component` is the program without "boathouse-". */}}
 {{- define "boathouse.labels" -}}
 {{ include "boathouse.selector" . }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
@@ -56,6 +56,12 @@ app.kubernetes.io/component: {{ .component }}
 {{- end }}
 {{- if not (or .Values.controller.keysSecret .Values.controller.storageClassSecrets) }}
 {{- fail "controller.keysSecret: is empty; name the Secret with the controller's accessKeyId and secretAccessKey, or list the Secrets that StorageClasses name in controller.storageClassSecrets" }}
+{{- end }}
+{{- end }}
+{{- with .Values.webhook }}
+{{- $narrow := or .namespaceSelector .objectSelector (eq .failurePolicy "Ignore") }}
+{{- if and .enabled (not $narrow) (semverCompare "<1.28.0-0" $.Capabilities.KubeVersion.Version) }}
+{{- fail "webhook.namespaceSelector: is empty, and before Kubernetes 1.28 every pod of every namespace would be refused while the webhook is down; select the namespaces that use it, or set webhook.failurePolicy to Ignore" }}
 {{- end }}
 {{- end }}
 {{- end }}

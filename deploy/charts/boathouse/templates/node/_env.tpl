@@ -48,6 +48,8 @@
   value: {{ .Values.mounts.pidsLimit | int64 | quote }}
 - name: BOATHOUSE_REMOVE_STARTUP_TAINT
   value: {{ .Values.startupTaint.remove | quote }}
+- name: BOATHOUSE_POD_EVENTS
+  value: {{ .Values.podEvents | quote }}
 {{- if .Values.flexVolume.enabled }}
 - name: BOATHOUSE_FLEX
   value: "true"
