@@ -4,13 +4,11 @@
 //! - [`place`]: the directory everything lies in.
 //! - [`cluster`]: etcd, API server, controllers, scheduler, containerd and kubelet.
 //! - [`suite`]: the product on it, tested with pods.
-//! - [`requirement`]: what a machine must have.
 
 #![allow(clippy::print_stdout, reason = "its commands talk to a person")]
 
 pub mod cluster;
 pub mod command;
 pub mod place;
-pub mod requirement;
 pub mod suite;
 pub mod warden;

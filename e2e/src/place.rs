@@ -2,12 +2,18 @@
 
 use anyhow::{Context as _, bail};
 use std::fs::{self, DirBuilder, File, TryLockError};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Name of the directory, below `BOATHOUSE_TEST_DIR` or `/tmp`. The prefix makes it a directory that a leftovers
 /// check knows.
 const NAME: &str = "boathouse-test-cluster";
+
+/// Held by whoever runs the cluster. In a directory of root's, where nobody else can put another file.
+const LOCK: &str = "/run/boathouse-cluster.lock";
+
+/// What a cluster that was started in the background says.
+pub(crate) const LOG: &str = "/run/boathouse-cluster.log";
 
 /// Variable with the directory, for what runs inside.
 pub(crate) const INSIDE: &str = "BOATHOUSE_CLUSTER_DIR";
@@ -44,7 +50,11 @@ impl Place {
     /// # Errors
     /// As mkdir(2).
     pub fn create(&self) -> anyhow::Result<()> {
-        for name in ["", "log", "lib", "lib/kubelet", "lib/cni", "lib/boathouse", "varlog", "sysctl", "pki"] {
+        let made = DirBuilder::new().mode(0o711).create(&self.directory);
+        made.with_context(|| format!("create {}", self.directory.display()))?;
+        for name in
+            ["log", "lib", "lib/kubelet", "lib/cni", "lib/boathouse", "varlog", "sysctl", "pki", "lib/tests"]
+        {
             let path = self.path(name);
             let made = DirBuilder::new().recursive(true).mode(0o711).create(&path);
             made.with_context(|| format!("create {}", path.display()))?;
@@ -75,13 +85,21 @@ impl Place {
         Ok(path)
     }
 
+    /// Writes a small file that nobody else may read.
+    ///
+    /// # Errors
+    /// As open(2).
+    pub fn write_secret(&self, name: &str, text: &str) -> anyhow::Result<PathBuf> {
+        let path = self.path(name);
+        let file = File::options().create_new(true).write(true).mode(0o600).open(&path);
+        let written = file.and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()));
+        written.with_context(|| format!("write {}", path.display()))?;
+        Ok(path)
+    }
+
     /// Reads a small file; `None` when it is not there.
     pub fn read(&self, name: &str) -> Option<String> {
         fs::read_to_string(self.path(name)).ok()
-    }
-
-    fn lock_path(&self) -> PathBuf {
-        self.directory.with_extension("lock")
     }
 
     /// Taken by whoever runs the cluster, for as long as it does.
@@ -89,21 +107,22 @@ impl Place {
     /// # Errors
     /// When somebody else runs one.
     pub fn lock(&self) -> anyhow::Result<File> {
-        let path = self.lock_path();
-        let file = File::create(&path).with_context(|| format!("create {}", path.display()))?;
+        let path = Path::new(LOCK);
+        let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(path);
+        let file = file.with_context(|| format!("create {LOCK}"))?;
         match file.try_lock() {
             Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => bail!(
                 "a cluster runs on this machine already, in {}; `cargo xtask cluster down` ends it",
                 self.directory.display()
             ),
-            Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("lock {}", path.display())),
+            Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("lock {LOCK}")),
         }
     }
 
     /// Whether somebody runs a cluster.
+    #[allow(clippy::unused_self, reason = "of this place, though there is one")]
     pub fn is_locked(&self) -> bool {
-        File::open(self.lock_path())
-            .is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+        File::open(LOCK).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
     }
 }

@@ -52,7 +52,8 @@ impl Components {
     pub(super) fn apiserver(&self) -> anyhow::Result<ProcessGuard> {
         let mut arguments = flag("--etcd-servers", "http://127.0.0.1:2379");
         for (name, value) in [
-            ("--secure-port", "6443"),
+            // The port of its Service, whose address is one of the node's.
+            ("--secure-port", "443"),
             ("--advertise-address", NODE_ADDRESS),
             ("--service-cluster-ip-range", "10.96.0.0/24"),
             ("--service-account-issuer", "https://kubernetes.default.svc"),

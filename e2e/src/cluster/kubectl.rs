@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// How long one call may take.
+const LIMIT: Duration = Duration::from_secs(240);
+
 /// `kubectl` as administrator.
 #[derive(Debug, Clone)]
 pub struct Kubectl {
@@ -22,9 +25,10 @@ impl Kubectl {
         Self { program: program.to_owned(), config: config.to_owned(), home: place.path("home") }
     }
 
-    /// A command to add arguments to.
-    pub fn command(&self) -> Command {
-        let mut command = clean(&self.program, &self.home);
+    /// With an end: what runs in a pod may hang, and with it whoever waits.
+    fn command(&self) -> Command {
+        let mut command = clean(Path::new("/usr/bin/timeout"), &self.home);
+        command.args(["--kill-after=5", &LIMIT.as_secs().to_string()]).arg(&self.program);
         command.env("KUBECONFIG", &self.config);
         command
     }
@@ -47,7 +51,8 @@ impl Kubectl {
         }
         let output = child.wait_with_output().context("wait for kubectl")?;
         if !output.status.success() {
-            bail!("`kubectl {}`: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+            let said = String::from_utf8_lossy(&output.stderr);
+            bail!("`kubectl {}` ended with {}: {}", arguments.join(" "), output.status, said.trim());
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
@@ -59,6 +64,14 @@ impl Kubectl {
     pub fn apply(&self, objects: &[Value]) -> anyhow::Result<()> {
         let list = serde_json::json!({ "apiVersion": "v1", "kind": "List", "items": objects });
         self.feed(&["apply", "--server-side", "--force-conflicts", "-f", "-"], &list.to_string()).map(drop)
+    }
+
+    /// What would happen if an object were created, webhooks included.
+    ///
+    /// # Errors
+    /// The API server's words.
+    pub fn dry_run(&self, object: &Value) -> anyhow::Result<()> {
+        self.feed(&["create", "--dry-run=server", "-f", "-"], &object.to_string()).map(drop)
     }
 
     /// One object; `None` when it is not there.

@@ -9,10 +9,10 @@ pub use files::VOLUME_PLUGIN_DIR;
 pub use kubectl::Kubectl;
 
 use crate::place::Place;
-use crate::requirement;
 use anyhow::{Context as _, bail, ensure};
 use boathouse_testkit::guard::ProcessGuard;
 use boathouse_testkit::parts::KubernetesParts;
+use boathouse_testkit::requirement;
 use components::Components;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// The API server, from inside.
-pub const API: &str = "https://127.0.0.1:6443";
+pub const API: &str = "https://127.0.0.1:443";
 
 const START_LIMIT: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(50);
@@ -45,7 +45,7 @@ impl Cluster {
     /// # Errors
     /// What did not come up, with the end of its log.
     pub fn start(place: &Place, parts: &KubernetesParts, say: &dyn Fn(&str)) -> anyhow::Result<Self> {
-        requirement::check()?;
+        requirement::for_cluster()?;
         let authority = pki::Authority::create(place)?;
         authority.api_server()?;
         authority.issue("kubelet", "kubelet", None, &[files::node(), crate::warden::NODE_ADDRESS])?;

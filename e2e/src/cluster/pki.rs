@@ -9,8 +9,6 @@ use rcgen::{
     KeyUsagePurpose,
 };
 use serde_json::json;
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 /// Writes `pki/<name>.crt` and `pki/<name>.key`.
@@ -31,15 +29,9 @@ impl Authority {
         place.write("pki/ca.crt", &certificate.pem())?;
         let tokens = KeyPair::generate().context("make the key of service accounts")?;
         let authority = Self { place: place.clone(), issuer: Issuer::new(params, key) };
-        authority.secret("pki/sa.key", &tokens.serialize_pem())?;
+        authority.place.write_secret("pki/sa.key", &tokens.serialize_pem())?;
         authority.place.write("pki/sa.pub", &tokens.public_key_pem())?;
         Ok(authority)
-    }
-
-    fn secret(&self, name: &str, text: &str) -> anyhow::Result<PathBuf> {
-        let path = self.place.write(name, text)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).context("close a key file")?;
-        Ok(path)
     }
 
     /// A certificate for a server with these names and addresses, or for a client without any.
@@ -61,7 +53,7 @@ impl Authority {
         let key = KeyPair::generate().context("make a key")?;
         let certificate = params.signed_by(&key, &self.issuer).context("sign a certificate")?;
         self.place.write(&format!("pki/{name}.crt"), &certificate.pem())?;
-        self.secret(&format!("pki/{name}.key"), &key.serialize_pem()).map(drop)
+        self.place.write_secret(&format!("pki/{name}.key"), &key.serialize_pem()).map(drop)
     }
 
     /// A client certificate and `pki/<name>.kubeconfig` that uses it.
@@ -81,7 +73,7 @@ impl Authority {
             "contexts": [{ "name": "e2e", "context": { "cluster": "e2e", "user": name } }],
             "current-context": "e2e",
         });
-        self.secret(&format!("pki/{name}.kubeconfig"), &config.to_string())
+        self.place.write_secret(&format!("pki/{name}.kubeconfig"), &config.to_string())
     }
 
     /// The API server's own certificate.

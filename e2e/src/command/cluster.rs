@@ -1,10 +1,11 @@
 //! A cluster that stays until it is told to end.
 
 use crate::cluster::Cluster;
-use crate::place::Place;
-use crate::{requirement, warden};
+use crate::place::{LOG, Place};
+use crate::warden;
 use anyhow::{Context as _, bail};
 use boathouse_testkit::parts::{Event, KubernetesParts};
+use boathouse_testkit::requirement;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::{self, File};
@@ -25,14 +26,16 @@ const READY: &str = "ready";
 
 /// Starts it in the background and shows how it comes up.
 pub(super) fn up(place: &Place) -> anyhow::Result<ExitCode> {
-    requirement::check()?;
+    requirement::for_cluster()?;
     // Both outside: the cache is not in reach of what runs inside.
     KubernetesParts::obtain(&mut |_: &Event<'_>| {})?;
-    drop(place.lock()?);
+    // The files of one that crashed would be taken for this one's.
+    let lock = place.lock()?;
     place.remove()?;
+    drop(lock);
     let began = Instant::now();
-    let log = place.directory().with_extension("log");
-    let output = File::create(&log).with_context(|| format!("create {}", log.display()))?;
+    let log = Path::new(LOG);
+    let output = File::create(log).with_context(|| format!("create {LOG}"))?;
     let program = std::env::current_exe().context("find this program")?;
     let mut command = Command::new(program);
     command.args(["warden", "--detached", "--", "hold"]).stdin(Stdio::null());
@@ -51,14 +54,11 @@ pub(super) fn up(place: &Place) -> anyhow::Result<ExitCode> {
             break;
         }
         if let Some(status) = child.try_wait().context("look after the cluster")? {
-            bail!(
-                "the cluster did not come up ({status}):\n{}",
-                fs::read_to_string(&log).unwrap_or_default()
-            );
+            bail!("the cluster did not come up ({status}):\n{}", fs::read_to_string(log).unwrap_or_default());
         }
         if began.elapsed() > UP {
             down(place)?;
-            bail!("the cluster was not up within {UP:?}:\n{}", fs::read_to_string(&log).unwrap_or_default());
+            bail!("the cluster was not up within {UP:?}:\n{}", fs::read_to_string(log).unwrap_or_default());
         }
         std::thread::sleep(POLL);
     }
@@ -99,6 +99,7 @@ pub(super) fn down(place: &Place) -> anyhow::Result<ExitCode> {
         }
         std::thread::sleep(POLL);
     }
+    let _ = fs::remove_file(LOG);
     println!("down in {:.1} s", began.elapsed().as_secs_f64());
     Ok(ExitCode::SUCCESS)
 }

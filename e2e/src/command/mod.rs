@@ -53,6 +53,9 @@ enum Command {
         #[arg(last = true)]
         work: Vec<String>,
     },
+    /// The process that ends a cluster which is up
+    #[command(hide = true)]
+    WardenPid,
     /// Process 1 inside
     #[command(hide = true)]
     Init {
@@ -82,6 +85,10 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Kubectl { arguments } => cluster::kubectl(&place, &arguments),
         Command::Logs { component } => cluster::logs(&place, component.as_deref()),
         Command::Warden { detached, work } => warden::guard(&place, detached, &work).map(code),
+        Command::WardenPid => {
+            println!("{}", place.read("warden.pid").unwrap_or_default());
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Init { work } => warden::init(&place, &work).map(code),
         Command::Hold => cluster::hold(&place),
         Command::Suite { list: true, .. } => {

@@ -4,6 +4,7 @@ use super::pods::{self, idle, inline, options, with_volume};
 use super::product::NAMESPACE;
 use super::runner::{Case, alone, beside};
 use super::world::World;
+use anyhow::ensure;
 use boathouse_testkit::stack::{AUTH_ROLE, ENGINE_MOUNT};
 use serde_json::json;
 
@@ -11,10 +12,11 @@ pub(super) fn cases() -> Vec<Case<World>> {
     vec![
         beside!(no_such_bucket),
         beside!(no_role_at_the_engine),
-        beside!(an_option_nobody_knows),
+        beside!(a_value_nobody_can_use),
         alone!(vault_is_sealed),
         alone!(no_role_to_log_in_with),
-        alone!(no_server_at_the_endpoint),
+        beside!(no_server_at_the_endpoint),
+        alone!(no_server_for_the_engine),
         alone!(no_vault_yet),
         alone!(no_space_for_state),
     ]
@@ -53,7 +55,7 @@ fn no_role_at_the_engine(world: &World) -> anyhow::Result<()> {
 }
 
 /// Bad input names the field.
-fn an_option_nobody_knows(world: &World) -> anyhow::Result<()> {
+fn a_value_nobody_can_use(world: &World) -> anyhow::Result<()> {
     let tenant = world.tenant("typo")?;
     let kubectl = world.cluster.kubectl();
     let mut wrong = options(&tenant);
@@ -91,12 +93,25 @@ fn no_role_to_log_in_with(world: &mut World) -> anyhow::Result<()> {
     world.no_users(&tenant)
 }
 
-fn no_server_at_the_endpoint(world: &mut World) -> anyhow::Result<()> {
+/// The volume names a server that is not there; Vault's keys are for another.
+fn no_server_at_the_endpoint(world: &World) -> anyhow::Result<()> {
+    let tenant = world.tenant("endpointless")?;
+    let kubectl = world.cluster.kubectl();
+    let mut wrong = options(&tenant);
+    wrong["endpoint"] = "http://127.0.0.1:9".into();
+    kubectl.apply(&[with_volume(idle("endpointless", "pod"), "/data", inline(&wrong))])?;
+    pods::event(kubectl, "endpointless", "pod", &["FailedMount", "127.0.0.1:9", "cannot be reached"])?;
+    pods::delete(kubectl, "endpointless", "pod")?;
+    world.no_users(&tenant)
+}
+
+/// MinIO is down, so that the engine cannot make a key.
+fn no_server_for_the_engine(world: &mut World) -> anyhow::Result<()> {
     let tenant = world.tenant("serverless")?;
     world.stack.minio_mut().stop();
     let kubectl = world.cluster.kubectl();
     kubectl.apply(&[with_volume(idle("serverless", "pod"), "/data", inline(&options(&tenant)))])?;
-    let told = pods::event(kubectl, "serverless", "pod", &["FailedMount", "MinIO"]);
+    let told = pods::event(kubectl, "serverless", "pod", &["FailedMount", "cannot reach MinIO"]);
     world.runtime.block_on(world.stack.minio_mut().restart())?;
     told?;
     let kubectl = world.cluster.kubectl();
@@ -105,17 +120,23 @@ fn no_server_at_the_endpoint(world: &mut World) -> anyhow::Result<()> {
     world.no_users(&tenant)
 }
 
-/// The driver is installed first, and ready: mounts of others do not wait for it. Then Vault comes.
+/// The driver is installed while there is no Vault, and is ready all the same. Then Vault comes.
 fn no_vault_yet(world: &mut World) -> anyhow::Result<()> {
     let tenant = world.tenant("early")?;
     world.product.uninstall()?;
-    world.product.install(&world.cluster, &json!({ "vault": { "address": "http://127.0.0.1:9" } }))?;
+    world.stack.bao_mut().stop();
+    let installed = world.product.install(&world.cluster, &json!({}));
     let kubectl = world.cluster.kubectl();
-    kubectl.apply(&[with_volume(idle("early", "pod"), "/data", inline(&options(&tenant)))])?;
-    let told = pods::event(kubectl, "early", "pod", &["FailedMount", "127.0.0.1:9"]);
-    world.product.install(&world.cluster, &json!({}))?;
+    let told = installed.and_then(|()| {
+        kubectl.apply(&[with_volume(idle("early", "pod"), "/data", inline(&options(&tenant)))])?;
+        pods::event(kubectl, "early", "pod", &["FailedMount", world.stack.bao().address()])
+    });
+    let plugin = world.product.pod(&world.cluster);
+    world.runtime.block_on(world.stack.bao_mut().restart())?;
     told?;
+    let kubectl = world.cluster.kubectl();
     pods::running(kubectl, "early", "pod")?;
+    ensure!(world.product.pod(&world.cluster)? == plugin?, "another pod of the plugin");
     pods::delete(kubectl, "early", "pod")?;
     world.no_users(&tenant)
 }
@@ -127,10 +148,11 @@ fn no_space_for_state(world: &mut World) -> anyhow::Result<()> {
     let filled =
         std::fs::File::create(ballast).and_then(|mut file| std::io::copy(&mut std::io::repeat(0), &mut file));
     let kubectl = world.cluster.kubectl();
-    kubectl.apply(&[with_volume(idle("full", "pod"), "/data", inline(&options(&tenant)))])?;
+    let applied = kubectl.apply(&[with_volume(idle("full", "pod"), "/data", inline(&options(&tenant)))]);
     let told = pods::event(kubectl, "full", "pod", &["FailedMount", "No space left", "/var/lib/boathouse"]);
     std::fs::remove_file(ballast)?;
-    anyhow::ensure!(filled.is_err(), "the state directory of {NAMESPACE} has no end");
+    applied?;
+    ensure!(filled.is_err(), "the state directory of {NAMESPACE} has no end");
     told?;
     pods::running(kubectl, "full", "pod")?;
     pods::delete(kubectl, "full", "pod")?;

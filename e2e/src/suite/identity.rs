@@ -23,7 +23,7 @@ fn another_namespace_s_keys_are_denied(world: &World) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What kubelet says about the pod wins over attributes of the same name.
+/// What kubelet says about the pod wins over attributes of the same name, and its token over one that is written there.
 fn forged_identity_is_overridden(world: &World) -> anyhow::Result<()> {
     let (victim, forger) = (world.tenant("forged")?, world.tenant("forger")?);
     let kubectl = world.cluster.kubectl();
@@ -37,12 +37,12 @@ fn forged_identity_is_overridden(world: &World) -> anyhow::Result<()> {
         with_volume(idle("forger", "own"), "/data", inline(&forged(options(&forger)))),
         with_volume(idle("forger", "other"), "/data", inline(&forged(options(&victim)))),
     ])?;
-    pods::event(kubectl, "forger", "other", &["FailedMount", &victim.vault_path])?;
-    // A token in the attributes beside the one in the secrets is refused or ignored; it is never used.
-    let own = kubectl.get("pod", Some("forger"), "own")?;
-    ensure!(own.is_some(), "the pod is gone");
-    let users = victim.users_among(&world.block(world.stack.minio_users())?);
-    ensure!(users.is_empty(), "the victim's keys were made: {users:?}");
+    pods::event(kubectl, "forger", "other", &["FailedMount", &victim.vault_path, "permission denied"])?;
+    pods::running(kubectl, "forger", "own")?;
+    pods::round_trip(kubectl, "forger", "own", "/data")?;
+    let users = world.block(world.stack.minio_users())?;
+    ensure!(victim.users_among(&users).is_empty(), "the victim's keys were made: {users:?}");
+    ensure!(forger.users_among(&users).len() == 1, "not the forger's own key: {users:?}");
     pods::delete(kubectl, "forger", "own")?;
     pods::delete(kubectl, "forger", "other")?;
     world.no_users(&forger)

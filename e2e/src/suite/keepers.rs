@@ -45,20 +45,44 @@ fn the_plugin_crashes(world: &mut World) -> anyhow::Result<()> {
     worker.end(world)
 }
 
-/// Another image, and back. The keeper of the worker's mount stays the process it was.
+/// Another image with other programs, and back. What runs goes on from the programs it was started from; what is started
+/// afterwards takes the new ones; the new ones go when nothing runs them any more.
 fn the_plugin_is_upgraded(world: &mut World) -> anyhow::Result<()> {
     let worker = Worker::start(world, "outlives-upgrade")?;
-    let keepers = processes::named("boathouse-keeper");
-    for tag in [TAGS[1], TAGS[0]] {
-        world.product.install(&world.cluster, &json!({ "image": { "tag": tag } }))?;
-        let pod = world.product.pod(&world.cluster)?;
-        let pod = world.cluster.kubectl().get("pod", Some(NAMESPACE), &pod)?.context("no pod")?;
-        let image = pod["spec"]["containers"][0]["image"].as_str().unwrap_or_default().to_owned();
-        ensure!(image.ends_with(&format!(":{tag}")), "the pod runs {image}");
-        worker.progress(world)?;
-    }
-    ensure!(processes::named("boathouse-keeper") == keepers, "the keepers were {keepers:?}");
+    let old = processes::goofys_of(&worker.tenant.bucket)?;
+    let old_program = processes::program(old)?;
+    upgrade(world, TAGS[1])?;
+    worker.progress(world)?;
+    let tenant = world.tenant("after-upgrade")?;
+    let kubectl = world.cluster.kubectl();
+    kubectl.apply(&[with_volume(idle("after-upgrade", "pod"), "/data", inline(&options(&tenant)))])?;
+    pods::running(kubectl, "after-upgrade", "pod")?;
+    let new_program = processes::program(processes::goofys_of(&tenant.bucket)?)?;
+    ensure!(new_program != old_program && new_program.exists(), "{new_program:?}, before {old_program:?}");
+    ensure!(
+        processes::program(old)? == old_program && old_program.exists(),
+        "the worker's goofys is another"
+    );
+    upgrade(world, TAGS[0])?;
+    ensure!(new_program.exists(), "removed while a pod's goofys runs from it");
+    let kubectl = world.cluster.kubectl();
+    pods::delete(kubectl, "after-upgrade", "pod")?;
+    world.no_users(&tenant)?;
+    // Unused programs go at the next start.
+    let pod = world.product.pod(&world.cluster)?;
+    pods::delete(kubectl, NAMESPACE, &pod)?;
+    world.product.ready(&world.cluster)?;
+    ensure!(!new_program.exists() && old_program.exists(), "{} is still there", new_program.display());
     worker.end(world)
+}
+
+fn upgrade(world: &World, tag: &str) -> anyhow::Result<()> {
+    world.product.install(&world.cluster, &json!({ "image": { "tag": tag } }))?;
+    let pod = world.product.pod(&world.cluster)?;
+    let pod = world.cluster.kubectl().get("pod", Some(NAMESPACE), &pod)?.context("no pod")?;
+    let image = pod["spec"]["containers"][0]["image"].as_str().unwrap_or_default().to_owned();
+    ensure!(image.ends_with(&format!(":{tag}")), "the pod runs {image}");
+    Ok(())
 }
 
 fn the_product_is_installed_anew(world: &mut World) -> anyhow::Result<()> {
@@ -116,6 +140,7 @@ fn memory_limit_takes_one_daemon(world: &mut World) -> anyhow::Result<()> {
     let write = "for n in 1 2 3 4 5 6 7 8; do dd if=/dev/zero of=/data/big-$n bs=1M count=200 2>/dev/null & done; wait";
     let said = pods::shell(kubectl, "greed", "pod", &format!("{write}; ls /data"));
     ensure!(processes::goofys_of(&tenant.bucket).ok() != Some(daemon), "the daemon lives: {said:?}");
+    ensure!(processes::killed_for_memory() == 1, "it was not the kernel, for its memory: {said:?}");
     ensure!(processes::named("boathouse-keeper") == keepers, "a keeper is gone");
     pods::delete(kubectl, "greed", "pod")?;
     world.no_users(&tenant)?;

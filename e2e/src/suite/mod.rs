@@ -5,6 +5,7 @@ mod conformance;
 mod identity;
 mod keepers;
 mod node;
+mod notebook;
 mod pods;
 mod processes;
 mod product;
@@ -15,11 +16,11 @@ mod worker;
 mod world;
 
 use crate::place::Place;
-use crate::requirement;
 use anyhow::Context as _;
 use boathouse_testkit::leftovers::Snapshot;
 use boathouse_testkit::parts::{KubernetesParts, PackagingParts, Parts, Progress};
 use boathouse_testkit::programs::{Profile, Programs};
+use boathouse_testkit::requirement;
 use runner::Case;
 use std::mem::ManuallyDrop;
 use std::process::{Command, ExitCode, Stdio};
@@ -30,6 +31,7 @@ use world::World;
 fn cases() -> Vec<Case<World>> {
     [
         volumes::cases(),
+        notebook::cases(),
         identity::cases(),
         causes::cases(),
         node::cases(),
@@ -53,7 +55,7 @@ pub fn list() {
 /// # Errors
 /// When the machine lacks something, or something of the run is left on it.
 pub fn outside(place: &Place, work: &[String], progress: &mut dyn Progress) -> anyhow::Result<ExitCode> {
-    requirement::check()?;
+    requirement::for_cluster()?;
     drop(place.lock()?);
     let parts = Parts::obtain(progress)?;
     PackagingParts::obtain(progress)?;
@@ -64,13 +66,9 @@ pub fn outside(place: &Place, work: &[String], progress: &mut dyn Progress) -> a
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("start a runtime")?;
     let code = runtime.block_on(watched(work))?;
-    let left = before.new_in(&Snapshot::take()?);
-    if !left.is_empty() {
-        // Something else may run on this machine; what is ours has the cluster's name.
-        let ours: Vec<String> =
-            left.into_iter().filter(|line| line.contains("cluster") || line.starts_with("cgroup")).collect();
-        anyhow::ensure!(ours.is_empty(), "left on the machine:\n  {}", ours.join("\n  "));
-    }
+    // The warden has ended: whatever there is now stays.
+    let left = before.new_in(&Snapshot::take()?.of_cluster());
+    anyhow::ensure!(left.is_empty(), "left on the machine:\n  {}", left.join("\n  "));
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
 }
 
@@ -118,8 +116,11 @@ pub fn inside(place: &Place, filters: &[String]) -> anyhow::Result<ExitCode> {
     let cases = runner::select(cases(), filters);
     anyhow::ensure!(!cases.is_empty(), "no case has {} in its name", filters.join(" or "));
     let mut world = world(place)?;
-    runner::run(&mut *world, &cases)?;
-    world.finish()?;
+    let told = runner::run(&mut *world, &cases).and_then(|()| world.finish());
+    if told.is_err() {
+        world.keep_logs();
+    }
+    told?;
     Ok(ExitCode::SUCCESS)
 }
 

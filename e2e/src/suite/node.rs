@@ -8,6 +8,8 @@ use super::{processes, product};
 use anyhow::{Context as _, ensure};
 use nix::sys::signal::Signal;
 use serde_json::json;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 /// A hung or dead daemon may keep a pod this long.
@@ -28,25 +30,39 @@ pub(super) fn cases() -> Vec<Case<World>> {
     ]
 }
 
-/// kubelet publishes again every 10 to 15 s here: no log line, no daemon, no key.
+/// kubelet publishes again every 10 to 15 s here, and once right after the first time: no log line, no daemon, no key.
 fn publishing_again_is_no_work(world: &World) -> anyhow::Result<()> {
     let tenant = world.tenant("again")?;
     let kubectl = world.cluster.kubectl();
+    let kept = || metric("boathouse_node_publish_duration_seconds_count", "mount=\"kept\"");
     kubectl.apply(&[with_volume(idle("again", "pod"), "/data", inline(&options(&tenant)))])?;
     let uid = pods::running(kubectl, "again", "pod")?;
     let daemon = processes::goofys_of(&tenant.bucket)?;
     let users = tenant.users_among(&world.block(world.stack.minio_users())?);
-    // kubelet publishes a second time right after the first.
-    std::thread::sleep(Duration::from_secs(3));
-    let of_pod = |log: String| log.lines().filter(|line| line.contains(&uid)).count();
-    let before = of_pod(world.product.logs(&world.cluster)?);
-    std::thread::sleep(Duration::from_secs(32));
-    let log = world.product.logs(&world.cluster)?;
-    ensure!(of_pod(log) == before, "publishing again is logged");
+    let of_pod = || -> anyhow::Result<usize> {
+        Ok(world.product.logs(&world.cluster)?.lines().filter(|line| line.contains(&uid)).count())
+    };
+    let (lines, before) = (of_pod()?, kept()?);
+    ensure!(lines > 0, "the first publish is not logged with the pod's uid");
+    kubectl.wait("kubelet publishes again twice", Duration::from_secs(60), |_| {
+        Ok((kept()? >= before + 2).then_some(()))
+    })?;
+    std::thread::sleep(Duration::from_secs(16));
+    ensure!(of_pod()? == lines, "publishing again is logged");
     ensure!(processes::goofys_of(&tenant.bucket)? == daemon, "another daemon");
     ensure!(tenant.users_among(&world.block(world.stack.minio_users())?) == users, "other keys");
     pods::delete(kubectl, "again", "pod")?;
     world.no_users(&tenant)
+}
+
+/// The sum of the node plugin's samples of a metric whose labels contain `label`.
+fn metric(name: &str, label: &str) -> anyhow::Result<u64> {
+    let mut stream = TcpStream::connect("127.0.0.1:9810").context("the node plugin's metrics")?;
+    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").context("ask for metrics")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).context("read metrics")?;
+    let samples = text.lines().filter(|line| line.starts_with(name) && line.contains(label));
+    Ok(samples.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum())
 }
 
 fn a_namespace_is_deleted(world: &World) -> anyhow::Result<()> {
@@ -77,6 +93,8 @@ fn goes_in_time(world: &World, namespace: &str, signal: Signal) -> anyhow::Resul
     kubectl.apply(&[with_volume(idle(namespace, "pod"), "/data", inline(&options(&tenant)))])?;
     pods::running(kubectl, namespace, "pod")?;
     processes::signal(processes::goofys_of(&tenant.bucket)?, signal)?;
+    // Somebody waits for an answer.
+    pods::shell(kubectl, namespace, "pod", "ls /data > /dev/null 2>&1 & sleep 0.5")?;
     let began = Instant::now();
     pods::delete(kubectl, namespace, "pod")?;
     // The container's two seconds of grace are kubelet's.
@@ -90,23 +108,34 @@ fn a_pod_is_deleted_while_it_mounts(world: &mut World) -> anyhow::Result<()> {
     let tenant = world.tenant("midway")?;
     let kubectl = world.cluster.kubectl();
     world.stack.minio().pause()?;
-    let began = kubectl
-        .apply(&[with_volume(idle("midway", "pod"), "/data", inline(&options(&tenant)))])
-        .and_then(|()| {
-            kubectl.wait("the pod is on its node", Duration::from_secs(10), |kubectl| {
-                let pod = kubectl.get("pod", Some("midway"), "pod")?.context("no pod")?;
-                Ok(pod["status"]["containerStatuses"].is_array().then_some(()))
-            })
-        });
-    std::thread::sleep(Duration::from_secs(1));
-    let deleted = pods::delete(kubectl, "midway", "pod");
+    let pod = with_volume(idle("midway", "pod"), "/data", inline(&options(&tenant)));
+    let waits = kubectl.apply(&[pod]).and_then(|()| {
+        kubectl.wait("a request waits at MinIO", Duration::from_secs(20), |_| {
+            Ok(unread(world.stack.minio().authority()).then_some(()))
+        })
+    });
+    let deleted = kubectl.run(&["delete", "pod", "-n", "midway", "pod", "--wait=false"]);
+    std::thread::sleep(Duration::from_secs(2));
     world.stack.minio().resume()?;
-    began?;
-    // It may only go once the call under way has ended.
-    if deleted.is_err() {
-        pods::gone(kubectl, "midway", "pod")?;
-    }
+    waits.and(deleted)?;
+    pods::gone(kubectl, "midway", "pod")?;
     world.no_users(&tenant)
+}
+
+/// Whether a connection to this server has something that it has not read (proc(5), `/proc/net/tcp`).
+fn unread(authority: String) -> bool {
+    let port = authority.rsplit(':').next().and_then(|port| port.parse::<u16>().ok()).unwrap_or(0);
+    let local = format!(":{port:04X}");
+    // Both: a Go server listens on IPv6 for IPv4 too.
+    let tables =
+        ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
+    tables.iter().flat_map(|table| table.lines()).any(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let queued =
+            fields.get(4).and_then(|queues| queues.split_once(':')).is_some_and(|(_, rx)| rx != "00000000");
+        // 01 is an established connection.
+        fields.get(1).is_some_and(|own| own.ends_with(&local)) && fields.get(3) == Some(&"01") && queued
+    })
 }
 
 /// SIGKILL; a pod is deleted while there is no kubelet. The other goes on without a failed operation.

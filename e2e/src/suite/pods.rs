@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 pub(super) const DRIVER: &str = "boathouse.statcan.gc.ca";
-/// From creation to running, on a machine with other work.
-pub(super) const START: Duration = Duration::from_secs(45);
+/// From creation, or from what held it up, to running: kubelet waits up to two minutes between its attempts.
+pub(super) const START: Duration = Duration::from_secs(150);
 /// From deletion to gone.
-pub(super) const STOP: Duration = Duration::from_secs(30);
+pub(super) const STOP: Duration = Duration::from_secs(90);
 
 /// A pod with one container that runs `script` until it is told to end, as jovyan: uid 1000, gid 100.
 pub(super) fn pod(namespace: &str, name: &str, script: &str) -> Value {

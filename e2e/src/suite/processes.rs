@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 fn all() -> impl Iterator<Item = i32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -32,4 +32,22 @@ pub(super) fn goofys_of(bucket: &str) -> anyhow::Result<i32> {
 
 pub(super) fn signal(pid: i32, signal: Signal) -> anyhow::Result<()> {
     kill(Pid::from_raw(pid), signal).with_context(|| format!("send {signal} to process {pid}"))
+}
+
+/// The file it runs from.
+pub(super) fn program(pid: i32) -> anyhow::Result<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/exe")).with_context(|| format!("look at process {pid}"))
+}
+
+/// How many processes the kernel has killed for the memory of a mount that is still there (cgroup v1 and v2).
+pub(super) fn killed_for_memory() -> u64 {
+    let roots = ["/sys/fs/cgroup/memory/boathouse", "/sys/fs/cgroup/boathouse"];
+    let leaves = roots.iter().flat_map(|root| fs::read_dir(root).into_iter().flatten().flatten());
+    let files =
+        leaves.flat_map(|leaf| ["memory.oom_control", "memory.events"].map(|name| leaf.path().join(name)));
+    let counts = files.filter_map(|file| {
+        let text = fs::read_to_string(file).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse::<u64>().ok())
+    });
+    counts.sum()
 }

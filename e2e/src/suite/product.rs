@@ -6,17 +6,18 @@ use anyhow::{Context as _, bail};
 use boathouse_testkit::images::Images;
 use boathouse_testkit::parts::{PackagingParts, Parts};
 use boathouse_testkit::programs::Programs;
-use boathouse_testkit::stack::Stack;
+use boathouse_testkit::stack::{ENGINE_MOUNT, SHARED_BUCKET, Stack};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 /// Where it is installed.
 pub(super) const NAMESPACE: &str = "boathouse-system";
 const RELEASE: &str = "boathouse";
-/// Two tags of the same programs: what an upgrade goes between.
+/// What an upgrade goes between.
 pub(super) const TAGS: [&str; 2] = ["e2e", "e2e-next"];
+const IMAGES: [&str; 2] = ["boathouse-node", "boathouse-webhook"];
 const READY: Duration = Duration::from_secs(60);
 
 /// Where the images are; outside the cluster's directory, made before it exists.
@@ -24,13 +25,46 @@ fn directory() -> PathBuf {
     boathouse_testkit::repository().join("target/e2e-images")
 }
 
-/// Writes the node's image under both tags: the same files, and for containerd two images.
+/// Writes the images under both tags. For the second one keeper and goofys are a byte longer, which changes nothing but
+/// their digests: new programs, as in an upgrade.
 pub(super) fn images(programs: &Programs, parts: &Parts) -> anyhow::Result<()> {
-    let images = Images::new(programs, parts)?;
-    for tag in TAGS {
-        images.write("boathouse-node", tag, &directory().join(tag))?;
+    let next = directory().join("programs");
+    std::fs::create_dir_all(&next).with_context(|| format!("create {}", next.display()))?;
+    let longer = |program: &Path| -> anyhow::Result<PathBuf> {
+        let mut bytes = std::fs::read(program).with_context(|| format!("read {}", program.display()))?;
+        bytes.push(0);
+        let path = next.join(program.file_name().context("a program without a name")?);
+        std::fs::write(&path, bytes).with_context(|| format!("write {}", path.display()))?;
+        Ok(path)
+    };
+    let upgraded = (
+        Programs { keeper: longer(&programs.keeper)?, ..programs.clone() },
+        Parts { goofys: longer(&parts.goofys)?, ..parts.clone() },
+    );
+    for (tag, (programs, parts)) in TAGS.iter().zip([(programs, parts), (&upgraded.0, &upgraded.1)]) {
+        let images = Images::new(programs, parts)?;
+        for name in IMAGES {
+            images.write(name, tag, &directory().join(tag))?;
+        }
     }
     Ok(())
+}
+
+/// An instance of the webhook's configuration: a private directory and a shared one.
+pub(super) fn instance(name: &str, endpoint: &str) -> Value {
+    json!({
+        "name": name,
+        "vaultMount": ENGINE_MOUNT,
+        "endpoint": endpoint,
+        "basePath": format!("/home/jovyan/minio/{name}"),
+        "directories": [
+            { "name": "private", "bucket": "{profile}" },
+            { "name": "shared", "bucket": SHARED_BUCKET },
+        ],
+        "uid": 1000,
+        "gid": 100,
+        "vaultTtl": "24h",
+    })
 }
 
 /// The chart with the values of this cluster.
@@ -50,11 +84,11 @@ impl Product {
             "s3": { "endpoint": format!("http://{}", stack.minio().authority()) },
             "flexVolume": { "enabled": true, "install": true, "pluginDir": VOLUME_PLUGIN_DIR },
             "startupTaint": { "remove": true },
-            // No kube-proxy: the service's address leads nowhere.
-            "node": { "extraEnv": [
-                { "name": "KUBERNETES_SERVICE_HOST", "value": "127.0.0.1" },
-                { "name": "KUBERNETES_SERVICE_PORT", "value": "6443" },
-            ] },
+            "webhook": {
+                "enabled": true,
+                "image": { "repository": "localhost/boathouse-webhook", "tag": TAGS[0] },
+                "instances": [instance("standard", &format!("http://{}", stack.minio().authority()))],
+            },
             "log": { "filter": "info,boathouse_node=debug" },
         });
         Ok(Self {
@@ -68,7 +102,9 @@ impl Product {
     /// Gives containerd the images.
     pub(super) fn import(cluster: &Cluster) -> anyhow::Result<()> {
         for tag in TAGS {
-            cluster.import(&directory().join(tag).join("boathouse-node.tar"))?;
+            for name in IMAGES {
+                cluster.import(&directory().join(tag).join(format!("{name}.tar")))?;
+            }
         }
         Ok(())
     }
@@ -96,11 +132,14 @@ impl Product {
         self.ready(cluster)
     }
 
-    /// Waits until the DaemonSet's pod is of the present template and kubelet knows the driver.
+    /// Waits until all pods are of the present template and kubelet knows the driver.
     pub(super) fn ready(&self, cluster: &Cluster) -> anyhow::Result<()> {
         let limit = format!("--timeout={}s", READY.as_secs());
         let kubectl = cluster.kubectl();
         let rolled = kubectl.run(&["rollout", "status", "daemonset/boathouse-node", "-n", NAMESPACE, &limit]);
+        let rolled = rolled.and_then(|_| {
+            kubectl.run(&["rollout", "status", "deployment/boathouse-webhook", "-n", NAMESPACE, &limit])
+        });
         let ready = rolled.and_then(|_| {
             kubectl.wait("kubelet knows the driver", READY, |kubectl| {
                 let node = kubectl.get("csinode", None, crate::warden::NODE)?;
@@ -112,9 +151,17 @@ impl Product {
         });
         ready.with_context(|| {
             let pods = kubectl.run(&["describe", "pods", "-n", NAMESPACE]).unwrap_or_default();
-            let log = self.logs(cluster).unwrap_or_default();
+            let webhook = [
+                "logs",
+                "-n",
+                NAMESPACE,
+                "-l",
+                "app.kubernetes.io/component in (webhook,webhook-certificate)",
+                "--tail=20",
+            ];
+            let log = self.logs(cluster).unwrap_or_default() + &kubectl.run(&webhook).unwrap_or_default();
             format!(
-                "the node plugin is not ready\n{pods}\n{log}\n{}",
+                "the product is not ready\n{pods}\n{log}\n{}",
                 cluster.said_of("kubelet", super::pods::DRIVER)
             )
         })
@@ -135,7 +182,11 @@ impl Product {
     /// The name of the node plugin's pod.
     pub(super) fn pod(&self, cluster: &Cluster) -> anyhow::Result<String> {
         let pods = cluster.kubectl().list("pods", NAMESPACE)?;
-        let pod = pods.iter().find(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+        let pod = pods.iter().find(|pod| {
+            let metadata = &pod["metadata"];
+            metadata["labels"]["app.kubernetes.io/component"] == "node"
+                && metadata["deletionTimestamp"].is_null()
+        });
         let name = pod.and_then(|pod| pod["metadata"]["name"].as_str()).map(str::to_owned);
         name.context("no pod of the node plugin")
     }

@@ -2,9 +2,10 @@
 
 use anyhow::bail;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How a case uses the world `W`.
 pub(super) enum Body<W> {
@@ -53,6 +54,28 @@ impl<W> Case<W> {
     }
 }
 
+/// No case takes this long unless it hangs.
+const LIMIT: Duration = Duration::from_secs(600);
+
+/// Ends the program when what is returned is not dropped in time: a case that hangs would take the whole run along,
+/// unnamed.
+#[allow(clippy::exit, reason = "the thread with the case cannot be ended otherwise")]
+fn watch(name: &'static str) -> Arc<()> {
+    let alive = Arc::new(());
+    let weak = Arc::downgrade(&alive);
+    std::thread::spawn(move || {
+        let began = Instant::now();
+        while weak.strong_count() > 0 {
+            if began.elapsed() > LIMIT {
+                println!("FAILED  {name} has not ended within {LIMIT:?}");
+                std::process::exit(1);
+            }
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    });
+    alive
+}
+
 /// How many cases run at a time: more only makes two cores wait.
 const BESIDE: usize = 4;
 
@@ -86,7 +109,7 @@ pub(super) fn run<W: Sync>(world: &mut W, cases: &[Case<W>]) -> anyhow::Result<(
             scope.spawn(|| {
                 while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
                     if let Body::Beside(body) = case.body {
-                        let began = Instant::now();
+                        let (began, _watch) = (Instant::now(), watch(case.short()));
                         report(case.short(), began, shielded(|| body(world)));
                     }
                 }
@@ -95,7 +118,7 @@ pub(super) fn run<W: Sync>(world: &mut W, cases: &[Case<W>]) -> anyhow::Result<(
     });
     for case in cases {
         if let Body::Alone(body) = case.body {
-            let began = Instant::now();
+            let (began, _watch) = (Instant::now(), watch(case.short()));
             report(case.short(), began, shielded(|| body(world)));
         }
     }

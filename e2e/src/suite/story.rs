@@ -160,10 +160,10 @@ fn the_end(world: &World, teller: &mut Teller, alice: &Tenant) -> anyhow::Result
     pods::delete(world.cluster.kubectl(), "alice", "notebook")?;
     world.no_users(alice)?;
     ensure!(processes::named("goofys").is_empty(), "a goofys is left");
-    teller.so("no mount, no goofys, no MinIO user; the file is in the bucket");
+    teller.so("no goofys and no MinIO user is left; the file is in the bucket");
     let kept = world.block(world.stack.minio().get_object(&alice.bucket, "data.csv"))?;
     ensure!(kept == b"x,y\n", "the file is not what alice wrote");
     world.finish().context("uninstall")?;
-    teller.so("helm uninstall leaves nothing");
+    teller.so("helm uninstall leaves no object, no mount, no daemon");
     Ok(())
 }

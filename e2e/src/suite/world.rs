@@ -1,5 +1,6 @@
 //! What all cases share: a cluster with the product on it, an OpenBao that asks its API server, a MinIO.
 
+use super::processes;
 use super::product::Product;
 use crate::cluster::{API, Cluster};
 use crate::place::Place;
@@ -9,6 +10,7 @@ use boathouse_testkit::programs::{Profile, Programs};
 use boathouse_testkit::stack::{AUTH_ROLE, ENGINE_MOUNT, Stack, Tenant};
 use serde_json::json;
 use std::future::Future;
+use std::process::Command;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
@@ -129,9 +131,33 @@ impl World {
         }
     }
 
-    /// Uninstalls the product and looks for what it leaves.
+    /// Copies the logs of the cluster's programs and of all containers to where they outlive it.
+    pub(super) fn keep_logs(&self) {
+        let to = boathouse_testkit::repository().join("target/e2e-logs");
+        let _ = std::fs::remove_dir_all(&to);
+        let copied = std::fs::create_dir_all(&to).is_ok()
+            && [self.cluster.logs(), "/var/log/pods".into()].iter().all(|from| {
+                let status = Command::new("cp").args(["-rL"]).arg(from).arg(&to).status();
+                status.is_ok_and(|status| status.success())
+            });
+        println!("logs {}: {}", if copied { "are in" } else { "could not all be copied to" }, to.display());
+    }
+
+    /// Uninstalls the product and looks for what it leaves: nothing in its namespace, no mount, no daemon, no key.
     pub(super) fn finish(&self) -> anyhow::Result<()> {
         self.product.uninstall()?;
+        let kinds = "daemonsets,deployments,pods,services,jobs,cronjobs,roles,rolebindings";
+        let left =
+            self.cluster.kubectl().run(&["get", kinds, "-n", super::product::NAMESPACE, "-o", "name"])?;
+        ensure!(left.trim().is_empty(), "left in the cluster: {left}");
+        let cluster = "csidrivers,clusterroles,clusterrolebindings,mutatingwebhookconfigurations";
+        let left = self.cluster.kubectl().run(&["get", cluster, "-o", "name"])?;
+        let ours: Vec<&str> = left.lines().filter(|name| name.contains("boathouse")).collect();
+        ensure!(ours.is_empty(), "left in the cluster: {ours:?}");
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").context("read the mount table")?;
+        ensure!(!mounts.contains(" - fuse."), "a FUSE filesystem is mounted: {mounts}");
+        let daemons = processes::named("goofys");
+        ensure!(daemons.is_empty(), "daemons are left: {daemons:?}");
         let users = self.block(self.stack.minio_users())?;
         ensure!(users.is_empty(), "MinIO users are left: {}", users.join(", "));
         Ok(())

@@ -5,8 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Children of a hierarchy's root that belong to a cluster: kubelet's pods, containerd's containers, our keepers.
-const NAMES: [&str; 3] = ["kubepods", "k8s.io", "boathouse"];
+/// Children of a hierarchy's root that belong to a cluster: kubelet's pods, containerd's containers.
+const OF_THE_CLUSTER: [&str; 2] = ["kubepods", "k8s.io"];
+
+/// Our keepers and daemons; a node plugin on the machine itself has its own there too.
+const SHARED: &str = "boathouse";
 
 /// How long the kernel may take to let go of killed processes.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -24,21 +27,26 @@ fn roots() -> Vec<PathBuf> {
     roots
 }
 
-fn ours() -> impl Iterator<Item = PathBuf> {
-    roots().into_iter().flat_map(|root| NAMES.map(|name| root.join(name))).filter(|path| path.is_dir())
+fn named(name: &str) -> impl Iterator<Item = PathBuf> {
+    roots().into_iter().map(move |root| root.join(name)).filter(|path| path.is_dir())
 }
 
-/// Two kubelets would take each other's pods for leftovers.
+fn of_the_cluster() -> impl Iterator<Item = PathBuf> {
+    OF_THE_CLUSTER.into_iter().flat_map(named)
+}
+
+/// Two kubelets would take each other's pods for leftovers. What is just ending is waited for.
 ///
 /// # Errors
 /// When there are processes in these cgroups.
 pub(super) fn refuse_if_used() -> anyhow::Result<()> {
-    for group in ours() {
-        if let Some(used) = first_used(&group) {
-            bail!(
-                "{} has processes: another Kubernetes or another cluster of ours runs here",
-                used.display()
-            );
+    let deadline = Instant::now() + PATIENCE;
+    for group in of_the_cluster() {
+        while let Some(used) = first_used(&group) {
+            if Instant::now() >= deadline {
+                bail!("{} has processes: another Kubernetes runs on this machine", used.display());
+            }
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
     Ok(())
@@ -65,7 +73,8 @@ fn children(group: &Path) -> Vec<PathBuf> {
 /// When one stays.
 pub(super) fn remove() -> anyhow::Result<()> {
     let deadline = Instant::now() + PATIENCE;
-    for group in ours() {
+    // A mount of the machine's own node plugin stays, and what it is in.
+    for group in of_the_cluster().chain(named(SHARED).filter(|group| first_used(group).is_none())) {
         loop {
             match remove_tree(&group) {
                 Ok(()) => break,

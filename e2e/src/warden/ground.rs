@@ -64,7 +64,8 @@ fn bind(from: &Path, to: &str) -> anyhow::Result<()> {
     propagate(to, MsFlags::MS_SHARED)
 }
 
-/// Loopback, and a pair of interfaces that lead to each other, because kubelet wants a default route.
+/// Loopback, and a pair of interfaces that lead to each other, because kubelet wants a default route. 10.96.0.1 is the
+/// address of the API server's Service: there is no kube-proxy that would lead there.
 fn network() -> anyhow::Result<()> {
     for line in [
         "link set lo up",
@@ -72,6 +73,7 @@ fn network() -> anyhow::Result<()> {
         "link set node0 up",
         "link set node1 up",
         "address add 10.213.0.1/24 dev node0",
+        "address add 10.96.0.1/32 dev node0",
         "route add default via 10.213.0.254 dev node0",
     ] {
         let status = Command::new("ip").args(line.split(' ')).stdin(Stdio::null()).status();

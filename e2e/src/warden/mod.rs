@@ -19,12 +19,18 @@ pub use init::{init, nsenter};
 
 use crate::place::Place;
 use anyhow::{Context as _, bail};
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use std::os::fd::AsFd as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long killed processes may take to end.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs `work` (arguments of this program) in new namespaces until it ends, `stdin` is closed or SIGTERM comes.
 /// Returns its exit code.
@@ -39,6 +45,7 @@ pub fn guard(place: &Place, detached: bool, work: &[String]) -> anyhow::Result<i
     }
     signals.thread_block().context("block signals")?;
     let events = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC).context("make a signalfd")?;
+    nix::sys::prctl::set_child_subreaper(true).context("become a subreaper")?;
     let _lock = place.lock()?;
     cgroups::refuse_if_used()?;
     // What a crash left.
@@ -48,13 +55,31 @@ pub fn guard(place: &Place, detached: bool, work: &[String]) -> anyhow::Result<i
     let mut child = start(place, work)?;
     place.write("warden.pid", &std::process::id().to_string())?;
     let outcome = watch(&mut child, &events, detached);
-    // SIGKILL reaches process 1 through unshare's --kill-child.
+    // SIGKILL reaches process 1 through unshare's --kill-child, and process 1 then becomes a child of ours.
     let _ = child.kill();
     let _ = child.wait();
+    last_child()?;
     let removed = cgroups::remove().and_then(|()| place.remove());
     let code = outcome?;
     removed?;
     Ok(code)
+}
+
+/// Until there is no child any more: process 1 ends when the last process of its namespace has.
+fn last_child() -> anyhow::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Err(Errno::ECHILD) => return Ok(()),
+            Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) => {}
+            Ok(_) => continue,
+            Err(errno) => return Err(errno).context("wait for the namespaces' end"),
+        }
+        if Instant::now() >= deadline {
+            bail!("processes of the cluster did not end within {PATIENCE:?} of SIGKILL");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn start(place: &Place, work: &[String]) -> anyhow::Result<Child> {
@@ -86,7 +111,7 @@ fn watch(child: &mut Child, events: &SignalFd, detached: bool) -> anyhow::Result
             fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
         }
         match poll(&mut fds, PollTimeout::NONE) {
-            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => bail!("wait for the cluster: {errno}"),
         }
         if fds.get(1).and_then(PollFd::revents).is_some_and(|events| !events.is_empty()) {
