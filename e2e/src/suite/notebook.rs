@@ -227,9 +227,9 @@ fn the_certificate_runs_out(world: &mut World) -> anyhow::Result<()> {
     kubectl
         .wait("calls succeed with it", Duration::from_secs(40), |kubectl| kubectl.dry_run(&pod).map(Some))?;
     let before = webhook_pods(kubectl)?;
-    kubectl.wait("calls fail", Duration::from_secs(90), |kubectl| {
-        let said = kubectl.dry_run(&pod).err().map(|error| error.to_string());
-        Ok(said.filter(|said| said.contains("failed calling webhook")))
+    // The API server keeps its connection and does not look at the certificate again: it is the webhook that tells.
+    kubectl.wait("the webhook says that it cannot serve", Duration::from_secs(90), |kubectl| {
+        Ok((ready_replicas(kubectl)? == 0).then_some(()))
     })?;
     let cron = "--from=cronjob/boathouse-webhook-certificate";
     kubectl.run(&["create", "job", "renewal", "-n", NAMESPACE, cron])?;
@@ -271,11 +271,18 @@ fn short_lived(kubectl: &Kubectl, life: Duration) -> anyhow::Result<()> {
         .map(drop)
 }
 
+fn ready_replicas(kubectl: &Kubectl) -> anyhow::Result<u64> {
+    let deployment =
+        kubectl.get("deployment", Some(NAMESPACE), "boathouse-webhook")?.context("no Deployment")?;
+    Ok(deployment["status"]["readyReplicas"].as_u64().unwrap_or(0))
+}
+
 fn webhook_pods(kubectl: &Kubectl) -> anyhow::Result<Vec<(String, i64)>> {
     let pods = kubectl.list("pods", NAMESPACE)?;
     let mut names: Vec<(String, i64)> = pods
         .iter()
         .filter(|pod| pod["metadata"]["labels"]["app.kubernetes.io/component"] == "webhook")
+        .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null())
         .map(|pod| {
             let restarts = pod["status"]["containerStatuses"][0]["restartCount"].as_i64().unwrap_or(0);
             (pod["metadata"]["uid"].as_str().unwrap_or_default().to_owned(), restarts)
@@ -296,6 +303,23 @@ fn certificate(life: Duration) -> anyhow::Result<(String, String)> {
     Ok((params.self_signed(&key)?.pem(), key.serialize_pem()))
 }
 
+/// The webhook would read a new file by itself, once kubelet has renewed it. The API server's connection to an old pod lasts
+/// as long as that does.
+fn restart(world: &World) -> anyhow::Result<()> {
+    let kubectl = world.cluster.kubectl();
+    kubectl.run(&["rollout", "restart", "deployment/boathouse-webhook", "-n", NAMESPACE])?;
+    world.product.ready(&world.cluster)?;
+    kubectl.wait("the old webhook is gone", Duration::from_secs(60), |kubectl| {
+        let pods = kubectl.list("pods", NAMESPACE)?;
+        let of_webhook = |pod: &&Value| pod["metadata"]["labels"]["app.kubernetes.io/component"] == "webhook";
+        Ok(pods
+            .iter()
+            .filter(of_webhook)
+            .all(|pod| pod["metadata"]["deletionTimestamp"].is_null())
+            .then_some(()))
+    })
+}
+
 /// The pod starts, the directory of that instance is empty, and an event says why.
 fn an_optional_instance_is_dead(world: &mut World) -> anyhow::Result<()> {
     let tenant = tenant(world, "optional", "csi")?;
@@ -303,6 +327,7 @@ fn an_optional_instance_is_dead(world: &mut World) -> anyhow::Result<()> {
     dead["optional"] = true.into();
     world.product.install(&world.cluster, &json!({ "webhook": { "instances": [dead] } }))?;
     let kubectl = world.cluster.kubectl();
+    restart(world)?;
     kubectl.apply(&[notebook("optional", "nb")])?;
     pods::running(kubectl, "optional", "nb-0")?;
     pods::round_trip(kubectl, "optional", "nb-0", &format!("{BASE}/private"))?;
@@ -314,6 +339,7 @@ fn an_optional_instance_is_dead(world: &mut World) -> anyhow::Result<()> {
     pods::event(kubectl, "optional", "nb-0", &["BoathouseVolumeUnavailable", "127.0.0.1:9"])?;
     delete(kubectl, "optional", "nb")?;
     world.product.install(&world.cluster, &json!({}))?;
+    restart(world)?;
     world.no_users(&tenant)
 }
 
