@@ -147,9 +147,16 @@ impl World {
     pub(super) fn finish(&self) -> anyhow::Result<()> {
         self.product.uninstall()?;
         let kinds = "daemonsets,deployments,pods,services,jobs,cronjobs,roles,rolebindings";
-        let left =
-            self.cluster.kubectl().run(&["get", kinds, "-n", super::product::NAMESPACE, "-o", "name"])?;
-        ensure!(left.trim().is_empty(), "left in the cluster: {left}");
+        // Pods take their time to end.
+        self.cluster.kubectl().wait(
+            "nothing is left in the product's namespace",
+            Duration::from_secs(60),
+            |kubectl| {
+                let left = kubectl.run(&["get", kinds, "-n", super::product::NAMESPACE, "-o", "name"])?;
+                ensure!(left.trim().is_empty(), "there is {left}");
+                Ok(Some(()))
+            },
+        )?;
         let cluster = "csidrivers,clusterroles,clusterrolebindings,mutatingwebhookconfigurations";
         let left = self.cluster.kubectl().run(&["get", cluster, "-o", "name"])?;
         let ours: Vec<&str> = left.lines().filter(|name| name.contains("boathouse")).collect();
