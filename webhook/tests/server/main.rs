@@ -119,11 +119,18 @@ async fn a_request_under_way_is_answered_and_the_next_connection_refused() {
     let mut connection = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
 
     let body = review();
-    let head = format!("POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
-    let (first, rest) = body.split_at(body.len() / 2);
-    connection.write_all((head + first).as_bytes()).await.unwrap();
+    let length = body.len();
+    let head = format!(
+        "POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\nExpect: 100-continue\r\n\r\n"
+    );
+    let (first, rest) = body.split_at(length / 2);
+    connection.write_all(head.as_bytes()).await.unwrap();
+    // It asks for the body: the request is under way.
+    let mut go_on = [0; 25];
+    connection.read_exact(&mut go_on).await.unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    connection.write_all(first.as_bytes()).await.unwrap();
     connection.flush().await.unwrap();
-    program.wait_for_metric("boathouse_webhook_connections 1").await;
     program.signal(Signal::SIGTERM);
     while TcpStream::connect(program.reviews).await.is_ok() {
         tokio::time::sleep(Duration::from_millis(10)).await;
