@@ -113,6 +113,9 @@ fn story(world: &World, slug: &str, output: &str) -> anyhow::Result<()> {
         pods::shell(kubectl, namespace, "nb-0", &mine)?;
         let listing = pods::shell(kubectl, namespace, "nb-0", &format!("ls -ln {BASE}/shared/{namespace}"))?;
         ensure!(listing.contains(" 1000     100 "), "{listing}");
+        pods::shell(kubectl, namespace, "nb-0", &format!("echo {namespace} > {BASE}/private/whose"))?;
+        let stored = world.block(world.stack.minio().get_object(&tenant.bucket, "whose"))?;
+        ensure!(String::from_utf8_lossy(&stored).trim() == namespace, "{} has {stored:?}", tenant.bucket);
         let users = tenant.users_among(&world.block(world.stack.minio_users())?);
         ensure!(users.len() == 1, "{users:?}");
     }
@@ -123,8 +126,8 @@ fn story(world: &World, slug: &str, output: &str) -> anyhow::Result<()> {
     let _ = pods::shell(kubectl, alice, "nb-0", &format!("echo x > {BASE}/shared/{bob}/name"));
     let kept = world.block(world.stack.minio().get_object(SHARED_BUCKET, &format!("{bob}/name")))?;
     ensure!(String::from_utf8_lossy(&kept).trim() == bob, "alice wrote to bob's folder");
-    let private = pods::shell(kubectl, alice, "nb-0", &format!("ls -A {BASE}/private"))?;
-    ensure!(private.is_empty(), "alice's private bucket has {private}");
+    let private = pods::shell(kubectl, alice, "nb-0", &format!("cat {BASE}/private/*"))?;
+    ensure!(private.trim() == alice, "alice's private directory has {private:?}");
     for tenant in &tenants {
         delete(kubectl, &tenant.namespace, "nb")?;
         world.no_users(tenant)?;
@@ -233,9 +236,12 @@ fn the_certificate_runs_out(world: &mut World) -> anyhow::Result<()> {
     })?;
     let cron = "--from=cronjob/boathouse-webhook-certificate";
     kubectl.run(&["create", "job", "renewal", "-n", NAMESPACE, cron])?;
+    kubectl.run(&["wait", "-n", NAMESPACE, "--for=condition=complete", "job/renewal", "--timeout=60s"])?;
     // kubelet renews files from Secrets at its own pace.
-    kubectl
-        .wait("calls succeed again", Duration::from_secs(150), |kubectl| kubectl.dry_run(&pod).map(Some))?;
+    kubectl.wait("the webhook serves again", Duration::from_secs(150), |kubectl| {
+        Ok((ready_replicas(kubectl)? == before.len() as u64).then_some(()))
+    })?;
+    kubectl.wait("calls succeed", Duration::from_secs(30), |kubectl| kubectl.dry_run(&pod).map(Some))?;
     ensure!(webhook_pods(kubectl)? == before, "the webhook was restarted");
     kubectl.run(&["delete", "job", "renewal", "-n", NAMESPACE]).map(drop)
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask demo --cluster`: the story with real pods, act by act, each claim measured.
 
-use super::pods::{self, flex, idle, inline, options, with_volume};
+use super::notebook::{self, BASE};
+use super::pods::{self, idle, inline, options, with_volume};
 use super::worker::Worker;
 use super::world::World;
 use super::{processes, product};
@@ -8,8 +9,6 @@ use anyhow::{Context as _, bail, ensure};
 use boathouse_testkit::stack::Tenant;
 use std::time::{Duration, Instant};
 
-/// Where a notebook has its directories.
-const BASE: &str = "/home/jovyan/minio/standard";
 /// The life of keys in the act of rotation.
 const SHORT: &str = "20s";
 
@@ -47,11 +46,11 @@ pub(super) fn tell(world: &mut World) -> anyhow::Result<()> {
     let teller = &mut Teller { act: began, number: 0 };
     driver(world, teller)?;
     let alice = notebook(world, teller)?;
-    legacy(world, teller, &alice)?;
+    let bob = legacy(world, teller)?;
     stranger(world, teller, &alice)?;
     rotation(world, teller)?;
     plugin_and_kubelet(world, teller)?;
-    the_end(world, teller, &alice)?;
+    the_end(world, teller, &[alice, bob])?;
     println!("\nEvery claim held, in {:.0} s.", began.elapsed().as_secs_f64());
     Ok(())
 }
@@ -69,42 +68,58 @@ fn driver(world: &World, teller: &mut Teller) -> anyhow::Result<()> {
 }
 
 fn notebook(world: &World, teller: &mut Teller) -> anyhow::Result<Tenant> {
-    teller.act("Alice's notebook: two directories, uid 1000, and one key that Vault makes for this pod");
-    let alice = world.tenant("alice")?;
+    teller.act("Alice's notebook: an annotation, and nothing about storage");
+    let alice = notebook::tenant(world, "alice", "csi")?;
     let kubectl = world.cluster.kubectl();
-    let mut shared = options(&alice);
-    shared["bucket"] = "shared".into();
-    let pod = with_volume(idle("alice", "notebook"), &format!("{BASE}/private"), inline(&options(&alice)));
     let began = Instant::now();
-    kubectl.apply(&[with_volume(pod, &format!("{BASE}/shared"), inline(&shared))])?;
-    pods::running(kubectl, "alice", "notebook")?;
-    teller.so(&format!("created and ready in {:.2} s", began.elapsed().as_secs_f64()));
+    kubectl.apply(&[notebook::notebook("alice", "nb")])?;
+    pods::running(kubectl, "alice", "nb-0")?;
+    let volumes = kubectl.run(&[
+        "get",
+        "pod",
+        "-n",
+        "alice",
+        "nb-0",
+        "-o",
+        "jsonpath={.spec.volumes[*].csi.driver}",
+    ])?;
+    ensure!(volumes.matches(pods::DRIVER).count() == 2, "the webhook added {volumes:?}");
+    teller.so(&format!(
+        "created and ready in {:.2} s, with two CSI volumes from the webhook",
+        began.elapsed().as_secs_f64()
+    ));
     let script = format!("echo 'x,y' > {BASE}/private/data.csv; cat {BASE}/private/data.csv");
-    teller.call(&format!("kubectl exec -n alice notebook -- sh -c \"{script}\""));
-    ensure!(pods::shell(kubectl, "alice", "notebook", &script)? == "x,y\n", "alice reads something else");
+    teller.call(&format!("kubectl exec -n alice nb-0 -- sh -c \"{script}\""));
+    ensure!(pods::shell(kubectl, "alice", "nb-0", &script)? == "x,y\n", "alice reads something else");
     let users = alice.users_among(&world.block(world.stack.minio_users())?);
     ensure!(users.len() == 1, "MinIO has {users:?}");
     teller.so(&format!("the file is there, and MinIO has one user for both directories: {}", users[0]));
     Ok(alice)
 }
 
-fn legacy(world: &World, teller: &mut Teller, alice: &Tenant) -> anyhow::Result<()> {
-    teller.act("A pod that was written for the FlexVolume driver");
+fn legacy(world: &World, teller: &mut Teller) -> anyhow::Result<Tenant> {
+    teller.act("Bob's notebook, in a namespace that still gets FlexVolumes");
+    let bob = notebook::tenant(world, "bob", "flexVolume")?;
     let kubectl = world.cluster.kubectl();
-    kubectl.apply(&[with_volume(idle("alice", "old"), "/data", flex(&options(alice)))])?;
-    pods::running(kubectl, "alice", "old")?;
-    teller.call("kubectl exec -n alice old -- cat /data/data.csv");
-    ensure!(
-        pods::shell(kubectl, "alice", "old", "cat /data/data.csv")? == "x,y\n",
-        "the old pod reads otherwise"
-    );
-    teller.so("it reads what the notebook wrote");
-    pods::delete(kubectl, "alice", "old")
+    kubectl.apply(&[notebook::notebook("bob", "nb")])?;
+    pods::running(kubectl, "bob", "nb-0")?;
+    let drivers = "jsonpath={.spec.volumes[*].flexVolume.driver}";
+    let volumes = kubectl.run(&["get", "pod", "-n", "bob", "nb-0", "-o", drivers])?;
+    ensure!(volumes.matches("statcan.gc.ca/boathouse").count() == 2, "the webhook added {volumes:?}");
+    let script = format!("mkdir -p {BASE}/shared/bob && echo hello > {BASE}/shared/bob/note");
+    teller.call(&format!("kubectl exec -n bob nb-0 -- sh -c \"{script}\""));
+    pods::shell(kubectl, "bob", "nb-0", &script)?;
+    teller.call("kubectl exec -n alice nb-0 -- cat …/shared/bob/note");
+    let read = pods::shell(kubectl, "alice", "nb-0", &format!("cat {BASE}/shared/bob/note"))?;
+    ensure!(read == "hello\n", "alice reads {read:?}");
+    let private = pods::shell(kubectl, "bob", "nb-0", &format!("ls -A {BASE}/private"))?;
+    ensure!(private.is_empty(), "bob's private directory has {private:?}");
+    teller.so("they share what is shared, and Bob's private directory is his own");
+    Ok(bob)
 }
 
 fn stranger(world: &World, teller: &mut Teller, alice: &Tenant) -> anyhow::Result<()> {
     teller.act("Bob asks for Alice's keys");
-    world.tenant("bob")?;
     let kubectl = world.cluster.kubectl();
     kubectl.apply(&[with_volume(idle("bob", "curious"), "/data", inline(&options(alice)))])?;
     pods::event(kubectl, "bob", "curious", &["FailedMount", "permission denied"])?;
@@ -155,13 +170,15 @@ fn plugin_and_kubelet(world: &mut World, teller: &mut Teller) -> anyhow::Result<
     worker.end(world)
 }
 
-fn the_end(world: &World, teller: &mut Teller, alice: &Tenant) -> anyhow::Result<()> {
-    teller.act("The notebook is deleted");
-    pods::delete(world.cluster.kubectl(), "alice", "notebook")?;
-    world.no_users(alice)?;
+fn the_end(world: &World, teller: &mut Teller, tenants: &[Tenant; 2]) -> anyhow::Result<()> {
+    teller.act("The notebooks are deleted");
+    for tenant in tenants {
+        notebook::delete(world.cluster.kubectl(), &tenant.namespace, "nb")?;
+        world.no_users(tenant)?;
+    }
     ensure!(processes::named("goofys").is_empty(), "a goofys is left");
     teller.so("no goofys and no MinIO user is left; the file is in the bucket");
-    let kept = world.block(world.stack.minio().get_object(&alice.bucket, "data.csv"))?;
+    let kept = world.block(world.stack.minio().get_object(&tenants[0].bucket, "data.csv"))?;
     ensure!(kept == b"x,y\n", "the file is not what alice wrote");
     world.finish().context("uninstall")?;
     teller.so("helm uninstall leaves no object, no mount, no daemon");
