@@ -18,7 +18,7 @@ const RELEASE: &str = "boathouse";
 /// What an upgrade goes between.
 pub(super) const TAGS: [&str; 2] = ["e2e", "e2e-next"];
 const IMAGES: [&str; 2] = ["boathouse-node", "boathouse-webhook"];
-const READY: Duration = Duration::from_secs(60);
+const READY: Duration = Duration::from_secs(120);
 
 /// Where the images are; outside the cluster's directory, made before it exists.
 fn directory() -> PathBuf {
