@@ -85,11 +85,11 @@ fn csi_sanity_on_the_deployed_driver(world: &mut World) -> anyhow::Result<()> {
     let mut suite = ProcessGuard::start("csi-sanity", command, &directory.join("csi-sanity.log"))?;
     let status = suite.wait(LIMIT);
     ensure!(status.is_some_and(|status| status.success()), suite.broken(format!("ended with {status:?}")));
-    // "… | 74 Passed | 0 Failed | …": how many are left out is a matter of capabilities, see csi-sanity/.
+    // "… | 32 Passed | 0 Failed | …": how many are left out is a matter of capabilities, see csi-sanity/.
     let summary = suite.tail(6);
     let passed =
         summary.split_once(" Passed").and_then(|(before, _)| before.rsplit(' ').next()?.parse::<u32>().ok());
-    ensure!(summary.contains(" 0 Failed") && passed >= Some(60), "{summary}");
+    ensure!(summary.contains(" 0 Failed") && passed >= Some(30), "{summary}");
     drop(controller);
     world.product.install(&world.cluster, &json!({}))?;
     world.no_users(&tenant)
