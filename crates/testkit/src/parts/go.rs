@@ -1,6 +1,7 @@
 //! Go programs: built from a module pin, the checksums of every dependency in git.
 
 use super::cache::Run;
+use super::recipe::GoBuild;
 use super::{PartsError, io};
 use serde::Deserialize;
 use std::fs;
@@ -14,40 +15,23 @@ fn go() -> Command {
     command
 }
 
-const BUILD: &[&str] = &["build", "-buildvcs=false"];
+const PROGRAM: &[&str] = &["build", "-buildvcs=false"];
 
 /// Builds `package` as `go_mod` and `go_sum` pin it.
 pub(super) fn build(
     run: &mut Run<'_>,
+    how: GoBuild,
     package: &str,
     go_mod: &str,
     go_sum: &str,
     program: &Path,
 ) -> Result<(), PartsError> {
-    compile(run, BUILD, package, go_mod, go_sum, "-s -w", program)
-}
-
-/// Builds the tests of `package`.
-pub(super) fn build_tests(
-    run: &mut Run<'_>,
-    package: &str,
-    go_mod: &str,
-    go_sum: &str,
-    program: &Path,
-) -> Result<(), PartsError> {
-    compile(run, &["test", "-c"], package, go_mod, go_sum, "-s -w", program)
-}
-
-/// [`build`], with `stamp` among the linker's flags.
-pub(super) fn build_stamped(
-    run: &mut Run<'_>,
-    package: &str,
-    go_mod: &str,
-    go_sum: &str,
-    stamp: &str,
-    program: &Path,
-) -> Result<(), PartsError> {
-    compile(run, BUILD, package, go_mod, go_sum, &format!("-s -w {stamp}"), program)
+    let (verb, stamp) = match how {
+        GoBuild::Program => (PROGRAM, ""),
+        GoBuild::Stamped(stamp) => (PROGRAM, stamp),
+        GoBuild::Tests => (&["test", "-c"][..], ""),
+    };
+    compile(run, verb, package, go_mod, go_sum, stamp, program)
 }
 
 fn compile(
@@ -56,17 +40,18 @@ fn compile(
     package: &str,
     go_mod: &str,
     go_sum: &str,
-    ldflags: &str,
+    stamp: &str,
     program: &Path,
 ) -> Result<(), PartsError> {
     for (file, content) in [("go.mod", go_mod), ("go.sum", go_sum)] {
         let path = run.build.join(file);
         fs::write(&path, content).map_err(io("write", &path))?;
     }
+    let ldflags = format!("-s -w {stamp}");
     let mut command = go();
     command
         .args(verb)
-        .args(["-mod=readonly", "-trimpath", "-ldflags", ldflags, "-o"])
+        .args(["-mod=readonly", "-trimpath", "-ldflags", ldflags.trim_end(), "-o"])
         .arg(program)
         .arg(package);
     run.tool("building with go", &mut command).map(drop)
@@ -142,8 +127,8 @@ pub(super) fn build_edited(
         }
         fs::write(&path, text).map_err(io("write", &path))?;
     }
-    let ldflags = format!("-s -w -X main.Version={}-edited", version.trim_start_matches('v'));
-    compile(run, BUILD, package, go_mod, go_sum, &ldflags, program)
+    let stamp = format!("-X main.Version={}-edited", version.trim_start_matches('v'));
+    compile(run, PROGRAM, package, go_mod, go_sum, &stamp, program)
 }
 
 fn apply(edit: &Edit, text: &str) -> (String, usize) {

@@ -11,13 +11,20 @@ pub(super) enum Source {
     /// A program inside a Python wheel.
     Wheel { requirements: &'static str },
     /// A Go module built as it is.
-    Go { package: &'static str, go_mod: &'static str, go_sum: &'static str },
-    /// The same of a module that is told its version by the linker.
-    StampedGo { package: &'static str, go_mod: &'static str, go_sum: &'static str, stamp: &'static str },
-    /// The tests of a package as a program (`go test -c`).
-    GoTest { package: &'static str, go_mod: &'static str, go_sum: &'static str },
+    Go { how: GoBuild, package: &'static str, go_mod: &'static str, go_sum: &'static str },
     /// A Go module copied and edited, then built.
     EditedGo { package: &'static str, go_mod: &'static str, go_sum: &'static str, source: &'static str },
+}
+
+/// What is made of a Go package.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum GoBuild {
+    /// Its program.
+    Program,
+    /// Its program, told its version by these flags of the linker.
+    Stamped(&'static str),
+    /// Its tests, as a program (`go test -c`).
+    Tests,
 }
 
 /// One part.
@@ -33,8 +40,20 @@ pub(super) struct Recipe {
 const VAULT: &str = "github.com/hashicorp/vault";
 
 macro_rules! pin {
-    ($file:literal) => {
-        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tools/", $file))
+    ($($file:literal),+) => {
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tools/", $($file),+))
+    };
+}
+
+/// A package as the files in a folder of tools/ pin it.
+macro_rules! go {
+    ($folder:literal, $how:expr, $package:expr) => {
+        Source::Go {
+            how: $how,
+            package: $package,
+            go_mod: pin!($folder, "/go.mod"),
+            go_sum: pin!($folder, "/go.sum"),
+        }
     };
 }
 
@@ -65,44 +84,24 @@ pub(super) fn all() -> [Recipe; 6] {
         Recipe {
             part: "csi-sanity",
             program: "csi-sanity",
-            source: Source::Go {
-                package: "github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity",
-                go_mod: pin!("csi-sanity/go.mod"),
-                go_sum: pin!("csi-sanity/go.sum"),
-            },
+            source: go!(
+                "csi-sanity",
+                GoBuild::Program,
+                "github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity"
+            ),
         },
         Recipe {
             part: "minio",
             program: "minio",
-            source: Source::Go {
-                package: "github.com/minio/minio",
-                go_mod: pin!("minio/go.mod"),
-                go_sum: pin!("minio/go.sum"),
-            },
+            source: go!("minio", GoBuild::Program, "github.com/minio/minio"),
         },
-        Recipe {
-            part: "vault-1.4.0",
-            program: "vault",
-            source: Source::Go {
-                package: VAULT,
-                go_mod: pin!("vault-1.4.0/go.mod"),
-                go_sum: pin!("vault-1.4.0/go.sum"),
-            },
-        },
+        Recipe { part: "vault-1.4.0", program: "vault", source: go!("vault-1.4.0", GoBuild::Program, VAULT) },
     ]
 }
 
 /// A Vault of the current line. Not among [`all`]: it takes ten minutes and 8 GiB to build.
 pub(super) fn vault_1_21() -> Recipe {
-    Recipe {
-        part: "vault-1.21.0",
-        program: "vault",
-        source: Source::Go {
-            package: VAULT,
-            go_mod: pin!("vault-1.21.0/go.mod"),
-            go_sum: pin!("vault-1.21.0/go.sum"),
-        },
-    }
+    Recipe { part: "vault-1.21.0", program: "vault", source: go!("vault-1.21.0", GoBuild::Program, VAULT) }
 }
 
 /// What Kubernetes' own build tells its programs: clients and charts decide by the version.
@@ -116,12 +115,11 @@ macro_rules! kubernetes {
         Recipe {
             part: $program,
             program: $program,
-            source: Source::StampedGo {
-                package: concat!("k8s.io/kubernetes/cmd/", $program),
-                go_mod: pin!("kubernetes/go.mod"),
-                go_sum: pin!("kubernetes/go.sum"),
-                stamp: KUBERNETES_STAMP,
-            },
+            source: go!(
+                "kubernetes",
+                GoBuild::Stamped(KUBERNETES_STAMP),
+                concat!("k8s.io/kubernetes/cmd/", $program)
+            ),
         }
     };
 }
@@ -137,11 +135,7 @@ pub(super) fn kubernetes() -> [Recipe; 6] {
         Recipe {
             part: "kubernetes-e2e",
             program: "e2e.test",
-            source: Source::GoTest {
-                package: "k8s.io/kubernetes/test/e2e",
-                go_mod: pin!("kubernetes/go.mod"),
-                go_sum: pin!("kubernetes/go.sum"),
-            },
+            source: go!("kubernetes", GoBuild::Tests, "k8s.io/kubernetes/test/e2e"),
         },
     ]
 }
@@ -152,20 +146,12 @@ pub(super) fn packaging() -> [Recipe; 2] {
         Recipe {
             part: "kustomize",
             program: "kustomize",
-            source: Source::Go {
-                package: "sigs.k8s.io/kustomize/kustomize/v5",
-                go_mod: pin!("kustomize/go.mod"),
-                go_sum: pin!("kustomize/go.sum"),
-            },
+            source: go!("kustomize", GoBuild::Program, "sigs.k8s.io/kustomize/kustomize/v5"),
         },
         Recipe {
             part: "helm",
             program: "helm",
-            source: Source::Go {
-                package: "helm.sh/helm/v3/cmd/helm",
-                go_mod: pin!("helm/go.mod"),
-                go_sum: pin!("helm/go.sum"),
-            },
+            source: go!("helm", GoBuild::Program, "helm.sh/helm/v3/cmd/helm"),
         },
     ]
 }
@@ -183,10 +169,10 @@ impl Recipe {
     pub(super) fn key(&self) -> String {
         let pins: &[&str] = match &self.source {
             Source::Wheel { requirements } => &[requirements],
-            Source::Go { package, go_mod, go_sum } | Source::GoTest { package, go_mod, go_sum } => {
-                &[package, go_mod, go_sum]
+            Source::Go { how: GoBuild::Stamped(stamp), package, go_mod, go_sum } => {
+                &[package, go_mod, go_sum, stamp]
             }
-            Source::StampedGo { package, go_mod, go_sum, stamp } => &[package, go_mod, go_sum, stamp],
+            Source::Go { package, go_mod, go_sum, .. } => &[package, go_mod, go_sum],
             Source::EditedGo { package, go_mod, go_sum, source } => &[package, go_mod, go_sum, source],
         };
         let mut hash = Sha256::new();
