@@ -181,21 +181,9 @@ mod tests {
         metrics.revoked(true);
         metrics.expires("m", Some(1));
         metrics.daemon_exit("died");
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-        let mut exported: Vec<String> = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("# TYPE "))
-            .filter_map(|line| line.split_once(' '))
-            .map(|(name, kind)| if kind == "counter" { format!("{name}_total") } else { name.to_owned() })
-            .collect();
-        let documented = include_str!("../../docs/metrics.md")
-            .lines()
-            .filter_map(|line| line.strip_prefix("| `boathouse_node_")?.split_once('`'))
-            .map(|(name, _)| format!("boathouse_node_{name}"));
-        let mut documented: Vec<String> = documented.collect();
-        exported.sort();
-        documented.sort();
+        let document = include_str!("../../docs/metrics.md");
+        let (exported, documented) =
+            boathouse_service::metrics::exported_and_documented(&registry, document, "boathouse_node_");
         assert_eq!(documented, exported);
     }
 }

@@ -135,21 +135,9 @@ mod tests {
         // A family without a series is not shown.
         metrics.reviewed("patched", Output::Csi, Duration::ZERO);
         metrics.reloaded("instances", true);
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-        let mut exported: Vec<String> = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("# TYPE "))
-            .filter_map(|line| line.split_once(' '))
-            .map(|(name, kind)| if kind == "counter" { format!("{name}_total") } else { name.to_owned() })
-            .collect();
-        let mut documented: Vec<String> = include_str!("../../docs/metrics.md")
-            .lines()
-            .filter_map(|line| line.strip_prefix("| `boathouse_webhook_")?.split_once('`'))
-            .map(|(name, _)| format!("boathouse_webhook_{name}"))
-            .collect();
-        exported.sort();
-        documented.sort();
+        let document = include_str!("../../docs/metrics.md");
+        let (exported, documented) =
+            boathouse_service::metrics::exported_and_documented(&registry, document, "boathouse_webhook_");
         assert_eq!(documented, exported);
     }
 }

@@ -35,6 +35,31 @@ pub struct MetricsError {
     pub source: io::Error,
 }
 
+/// The names of all metrics as Prometheus shows them, and those that tables of `document` have under `prefix`; both sorted.
+/// For the tests that hold docs/metrics.md and a program's metrics together: the two are equal. A family without a
+/// series is not shown.
+#[must_use]
+pub fn exported_and_documented(
+    registry: &Registry,
+    document: &str,
+    prefix: &str,
+) -> (Vec<String>, Vec<String>) {
+    let mut text = String::new();
+    // It fails only if the string does.
+    let _ = encode(&mut text, registry);
+    let mut exported: Vec<String> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+        .map(|(name, kind)| if kind == "counter" { format!("{name}_total") } else { name.to_owned() })
+        .collect();
+    let rows = document.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    let mut documented: Vec<String> =
+        rows.map(|(name, _)| name.to_owned()).filter(|name| name.starts_with(prefix)).collect();
+    exported.sort();
+    documented.sort();
+    (exported, documented)
+}
+
 /// A running monitoring server; dropping it stops it.
 #[derive(Debug)]
 pub struct MetricsServer {

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::*;
+use crate::kubelet::fake_api_server;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
@@ -31,12 +32,7 @@ impl FakeApiServer {
         let routes = axum::Router::new()
             .route("/api/v1/namespaces/{namespace}/events", post(take))
             .with_state(server.clone());
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port().to_string();
-        tokio::spawn(async move { axum::serve(listener, routes).await });
-        let account = tempfile::tempdir().unwrap();
-        std::fs::write(account.path().join("token"), "secret-token\n").unwrap();
-        let api = ApiServer::new("http", "127.0.0.1", &port, account.path()).unwrap();
+        let (api, account) = fake_api_server::serve(routes).await;
         (server, PodEvents::new(api, "n1"), account)
     }
 
@@ -58,7 +54,7 @@ async fn take(
     headers: HeaderMap,
     body: String,
 ) -> (StatusCode, String) {
-    assert_eq!(headers["authorization"], "Bearer secret-token");
+    fake_api_server::must_be_authorized(&headers);
     let mut written = server.lock();
     written.requests += 1;
     if written.forbid {

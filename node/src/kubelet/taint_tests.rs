@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::*;
+use crate::kubelet::fake_api_server;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
@@ -30,23 +31,14 @@ impl FakeApiServer {
         server.lock().taints = taints;
         let routes =
             axum::Router::new().route("/api/v1/nodes/n1", get(read).patch(change)).with_state(server.clone());
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port().to_string();
-        tokio::spawn(async move { axum::serve(listener, routes).await });
-        let account = tempfile::tempdir().unwrap();
-        std::fs::write(account.path().join("token"), "secret-token\n").unwrap();
-        let api = ApiServer::new("http", "127.0.0.1", &port, account.path()).unwrap();
+        let (api, account) = fake_api_server::serve(routes).await;
         let remover = TaintRemover { server: api, node: "n1".to_owned() };
         (server, remover, account)
     }
 }
 
-fn authorized(headers: &HeaderMap) -> bool {
-    headers.get("authorization").is_some_and(|value| value == "Bearer secret-token")
-}
-
 async fn read(State(server): State<FakeApiServer>, headers: HeaderMap) -> (StatusCode, String) {
-    assert!(authorized(&headers));
+    fake_api_server::must_be_authorized(&headers);
     let mut node = server.lock();
     node.requests.push("get");
     let document = json!({ "kind": "Node", "spec": { "taints": node.taints } }).to_string();
@@ -61,7 +53,7 @@ async fn change(
     headers: HeaderMap,
     body: String,
 ) -> (StatusCode, String) {
-    assert!(authorized(&headers));
+    fake_api_server::must_be_authorized(&headers);
     assert_eq!(headers["content-type"], "application/json-patch+json");
     let mut node = server.lock();
     node.requests.push("patch");

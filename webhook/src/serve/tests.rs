@@ -3,7 +3,7 @@
 use super::*;
 use axum::http::Request;
 use prometheus_client::registry::Registry;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tower::ServiceExt as _;
 
 struct Rig {
@@ -45,20 +45,7 @@ impl Rig {
 }
 
 fn review() -> Value {
-    json!({
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "request": {
-            "uid": "7f0b",
-            "kind": { "group": "", "version": "v1", "kind": "Pod" },
-            "namespace": "alice",
-            "operation": "CREATE",
-            "object": {
-                "metadata": { "annotations": { "data.statcan.gc.ca/inject-boathouse": "true" } },
-                "spec": { "containers": [{ "name": "nb" }] },
-            },
-        },
-    })
+    serde_json::from_str(include_str!("../../tests/data/review.json")).unwrap()
 }
 
 #[tokio::test]

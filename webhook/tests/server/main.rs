@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use program::Program;
 use reqwest::{ClientBuilder, Response, Version};
 use rustls::pki_types::ServerName;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,26 +18,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-fn review() -> String {
-    json!({
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "request": {
-            "uid": "7f0b",
-            "kind": { "group": "", "version": "v1", "kind": "Pod" },
-            "namespace": "alice",
-            "operation": "CREATE",
-            "object": {
-                "metadata": { "annotations": { "data.statcan.gc.ca/inject-boathouse": "true" } },
-                "spec": { "containers": [{ "name": "nb" }] },
-            },
-        },
-    })
-    .to_string()
-}
+const REVIEW: &str = include_str!("../data/review.json");
 
 async fn ask(program: &Program, client: ClientBuilder) -> reqwest::Result<Response> {
-    client.build().unwrap().post(program.url("/mutate")).body(review()).send().await
+    client.build().unwrap().post(program.url("/mutate")).body(REVIEW).send().await
 }
 
 /// Whether somebody who trusts `authority` alone gets an answer, over a connection of its own.
@@ -118,7 +102,7 @@ async fn a_request_under_way_is_answered_and_the_next_connection_refused() {
     let stream = TcpStream::connect(program.reviews).await.unwrap();
     let mut connection = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
 
-    let body = review();
+    let body = REVIEW;
     let length = body.len();
     let head = format!(
         "POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\nExpect: 100-continue\r\n\r\n"
