@@ -30,27 +30,23 @@ pub(crate) struct Suite {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    // The only one that starts something; the others find no cluster without it.
     if arguments.words.first().is_some_and(|word| word == "up") {
+        requirement::for_cluster()?;
         KubernetesParts::obtain(&mut Lines::new())?;
     }
-    Err(Command::new(program()?).args(&arguments.words).exec()).context("run boathouse-e2e")
+    Err(Command::new(program()?).args(&arguments.words).exec()).context(RUN)
 }
 
 pub(crate) fn suite(arguments: &Suite) -> anyhow::Result<ExitCode> {
-    let program = program()?;
-    if !arguments.list {
-        obtain()?;
-    }
+    let mut command = if arguments.list { Command::new(program()?) } else { prepared()? };
     let list = arguments.list.then_some("--list");
-    Err(Command::new(program).arg("suite").args(list).args(&arguments.filters).exec())
-        .context("run boathouse-e2e")
+    Err(command.arg("suite").args(list).args(&arguments.filters).exec()).context(RUN)
 }
 
 /// The demonstration with real pods.
 pub(crate) fn demo() -> anyhow::Result<ExitCode> {
-    let program = program()?;
-    obtain()?;
-    Err(Command::new(program).arg("demo").exec()).context("run boathouse-e2e")
+    Err(prepared()?.arg("demo").exec()).context(RUN)
 }
 
 /// The suite as a step of `cargo xtask test`.
@@ -64,23 +60,24 @@ pub(crate) fn demo_test() -> anyhow::Result<()> {
 }
 
 fn check(verb: &str) -> anyhow::Result<()> {
-    requirement::for_cluster()?;
-    let program = program()?;
-    obtain()?;
-    let status = Command::new(program).arg(verb).status().context("run boathouse-e2e")?;
+    let status = prepared()?.arg(verb).status().context(RUN)?;
     if !status.success() {
         bail!("boathouse-e2e {verb} ended with {status}");
     }
     Ok(())
 }
 
-/// With lines that count: the first time takes minutes.
-fn obtain() -> anyhow::Result<()> {
+const RUN: &str = "run boathouse-e2e";
+
+/// The program of e2e/ on a machine that has what a cluster takes, with everything that it looks for. The first time
+/// takes minutes: there are lines that count.
+fn prepared() -> anyhow::Result<Command> {
+    requirement::for_cluster()?;
     let lines = &mut Lines::new();
     Parts::obtain(lines)?;
     KubernetesParts::obtain(lines)?;
     PackagingParts::obtain(lines)?;
-    Ok(())
+    Ok(Command::new(program()?))
 }
 
 /// The program of e2e/, built.

@@ -1,7 +1,6 @@
 //! Configuration files of kubelet, containerd and its network plugins.
 
 use crate::place::Place;
-use crate::warden::NODE;
 use serde_json::{Value, json};
 
 /// Image that holds a pod's namespaces.
@@ -99,9 +98,4 @@ pub(super) fn kubelet(place: &Place) -> Value {
         "kubeAPIBurst": 400,
         "hairpinMode": "none",
     })
-}
-
-/// The node as tests call it.
-pub(super) fn node() -> &'static str {
-    NODE
 }

@@ -137,3 +137,9 @@ impl Kubectl {
         }
     }
 }
+
+/// Whether a node or a pod says that it is ready.
+pub fn is_ready(object: &Value) -> bool {
+    let conditions = object["status"]["conditions"].as_array();
+    conditions.is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"))
+}

@@ -6,13 +6,13 @@ mod kubectl;
 mod pki;
 
 pub use files::VOLUME_PLUGIN_DIR;
-pub use kubectl::Kubectl;
+pub use kubectl::{Kubectl, is_ready};
 
 use crate::place::Place;
+use crate::warden::{NODE, NODE_ADDRESS};
 use anyhow::{Context as _, bail, ensure};
 use boathouse_testkit::guard::ProcessGuard;
 use boathouse_testkit::parts::KubernetesParts;
-use boathouse_testkit::requirement;
 use components::Components;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,11 +31,8 @@ pub struct Cluster {
     place: Place,
     components: Components,
     kubectl: Kubectl,
-    etcd: ProcessGuard,
-    containerd: ProcessGuard,
-    apiserver: ProcessGuard,
-    controller_manager: ProcessGuard,
-    scheduler: ProcessGuard,
+    /// All that runs but kubelet.
+    services: Vec<ProcessGuard>,
     kubelet: Option<ProcessGuard>,
 }
 
@@ -45,14 +42,13 @@ impl Cluster {
     /// # Errors
     /// What did not come up, with the end of its log.
     pub fn start(place: &Place, parts: &KubernetesParts, say: &dyn Fn(&str)) -> anyhow::Result<Self> {
-        requirement::for_cluster()?;
         let authority = pki::Authority::create(place)?;
         authority.api_server()?;
-        authority.issue("kubelet", "kubelet", None, &[files::node(), crate::warden::NODE_ADDRESS])?;
+        authority.issue("kubelet", "kubelet", None, &[NODE, NODE_ADDRESS])?;
         authority.client("apiserver-kubelet", "kube-apiserver-kubelet", Some("system:masters"))?;
         authority.client("controller-manager", "system:kube-controller-manager", None)?;
         authority.client("scheduler", "system:kube-scheduler", None)?;
-        let node = format!("system:node:{}", files::node());
+        let node = format!("system:node:{NODE}");
         authority.client("node", &node, Some("system:nodes"))?;
         let admin = authority.client("admin", "admin", Some("system:masters"))?;
         write_files(place)?;
@@ -61,30 +57,19 @@ impl Cluster {
         let etcd = components.etcd()?;
         let containerd = components.containerd()?;
         let apiserver = components.apiserver()?;
-        let cluster = {
-            say("containerd, etcd and the API server");
-            let deadline = Instant::now() + START_LIMIT;
-            until(deadline, &[&etcd, &apiserver], "the API server is not ready", || {
-                kubectl.run(&["get", "--raw=/readyz"]).is_ok()
-            })?;
-            say("controllers, scheduler and kubelet");
-            let controller_manager = components.controller_manager()?;
-            let scheduler = components.scheduler()?;
-            until(deadline, &[&containerd], "containerd does not answer", || {
-                components.ctr(&["version"]).is_ok()
-            })?;
-            Self {
-                place: place.clone(),
-                kubectl,
-                etcd,
-                containerd,
-                apiserver,
-                controller_manager,
-                scheduler,
-                kubelet: None,
-                components,
-            }
-        };
+        say("containerd, etcd and the API server");
+        let deadline = Instant::now() + START_LIMIT;
+        until(deadline, &[&etcd, &apiserver], "the API server is not ready", || {
+            kubectl.run(&["get", "--raw=/readyz"]).is_ok()
+        })?;
+        say("controllers, scheduler and kubelet");
+        let controller_manager = components.controller_manager()?;
+        let scheduler = components.scheduler()?;
+        until(deadline, &[&containerd], "containerd does not answer", || {
+            components.ctr(&["version"]).is_ok()
+        })?;
+        let services = vec![etcd, containerd, apiserver, controller_manager, scheduler];
+        let cluster = Self { place: place.clone(), kubectl, services, kubelet: None, components };
         cluster.finish(say)
     }
 
@@ -97,12 +82,9 @@ impl Cluster {
         self.start_kubelet()?;
         self.import(&busybox.path)?;
         let deadline = Instant::now() + START_LIMIT;
-        let running: Vec<&ProcessGuard> = self.kubelet.iter().chain([&self.controller_manager]).collect();
+        let running: Vec<&ProcessGuard> = self.processes().collect();
         until(deadline, &running, "the node is not ready", || {
-            let node = self.kubectl.get("node", None, files::node()).ok().flatten();
-            let conditions = node.as_ref().and_then(|node| node["status"]["conditions"].as_array());
-            conditions
-                .is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"))
+            self.kubectl.get("node", None, NODE).ok().flatten().is_some_and(|node| is_ready(&node))
         })?;
         until(deadline, &running, "no service account", || {
             self.kubectl.get("serviceaccount", Some("default"), "default").ok().flatten().is_some()
@@ -178,15 +160,15 @@ impl Cluster {
     /// Always, with the end of its log.
     pub fn watch(&self) -> anyhow::Result<()> {
         loop {
-            for process in
-                [&self.etcd, &self.containerd, &self.apiserver, &self.controller_manager, &self.scheduler]
-                    .into_iter()
-                    .chain(&self.kubelet)
-            {
+            for process in self.processes() {
                 ensure!(process.is_running(), process.broken("has ended"));
             }
             std::thread::sleep(Duration::from_secs(1));
         }
+    }
+
+    fn processes(&self) -> impl Iterator<Item = &ProcessGuard> {
+        self.services.iter().chain(&self.kubelet)
     }
 }
 

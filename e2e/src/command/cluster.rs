@@ -4,8 +4,7 @@ use crate::cluster::Cluster;
 use crate::place::{LOG, Place};
 use crate::warden;
 use anyhow::{Context as _, bail};
-use boathouse_testkit::parts::{Event, KubernetesParts};
-use boathouse_testkit::requirement;
+use boathouse_testkit::parts::KubernetesParts;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::{self, File};
@@ -24,11 +23,9 @@ const POLL: Duration = Duration::from_millis(50);
 const PROGRESS: &str = "progress";
 const READY: &str = "ready";
 
-/// Starts it in the background and shows how it comes up.
+/// Starts it in the background and shows how it comes up. `cargo xtask` has looked at the machine.
 pub(super) fn up(place: &Place) -> anyhow::Result<ExitCode> {
-    requirement::for_cluster()?;
-    // Both outside: the cache is not in reach of what runs inside.
-    KubernetesParts::obtain(&mut |_: &Event<'_>| {})?;
+    KubernetesParts::locate()?;
     // The files of one that crashed would be taken for this one's.
     let lock = place.lock()?;
     place.remove()?;
@@ -71,9 +68,8 @@ pub(super) fn up(place: &Place) -> anyhow::Result<ExitCode> {
 
 /// The work inside.
 pub(super) fn hold(place: &Place) -> anyhow::Result<ExitCode> {
-    let parts = KubernetesParts::obtain(&mut |_: &Event<'_>| {})?;
-    let mut progress = File::create(place.path(PROGRESS)).context("create the progress file")?;
-    progress.write_all(b"").context("write progress")?;
+    let parts = KubernetesParts::locate()?;
+    let progress = File::create(place.path(PROGRESS)).context("create the progress file")?;
     let say = |line: &str| {
         let _ = writeln!(&progress, "{line}");
     };
@@ -106,7 +102,7 @@ pub(super) fn down(place: &Place) -> anyhow::Result<ExitCode> {
 
 /// Becomes kubectl.
 pub(super) fn kubectl(place: &Place, arguments: &[String]) -> anyhow::Result<ExitCode> {
-    let parts = KubernetesParts::obtain(&mut |_: &Event<'_>| {})?;
+    let parts = KubernetesParts::locate()?;
     let mut command = inside(place, &parts.kubectl)?;
     command.env("KUBECONFIG", place.path("pki/admin.kubeconfig")).args(arguments);
     Err(command.exec()).context("run nsenter (util-linux)")

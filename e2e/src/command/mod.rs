@@ -4,7 +4,6 @@ mod cluster;
 
 use crate::place::Place;
 use crate::{suite, warden};
-use boathouse_testkit::parts::Event;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -96,9 +95,9 @@ pub fn run() -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Suite { filters, .. } => {
-            suite::outside(&place, &[vec!["cases".to_owned()], filters].concat(), &mut progress)
+            suite::outside(&place, &[vec!["cases".to_owned()], filters].concat())
         }
-        Command::Demo => suite::outside(&place, &["tell".to_owned()], &mut progress),
+        Command::Demo => suite::outside(&place, &["tell".to_owned()]),
         Command::Tell => suite::tell(&place),
         Command::Cases { filters } => suite::inside(&place, &filters),
     }
@@ -106,13 +105,4 @@ pub fn run() -> anyhow::Result<ExitCode> {
 
 fn code(code: i32) -> ExitCode {
     ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
-}
-
-/// A line for what takes a while.
-fn progress(event: &Event<'_>) {
-    match event {
-        Event::Waiting { part } => println!("  {part}: another run is building it, waiting"),
-        Event::Done { part, elapsed } => println!("  {part}: ready after {:.0} s", elapsed.as_secs_f64()),
-        _ => {}
-    }
 }

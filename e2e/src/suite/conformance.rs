@@ -5,7 +5,7 @@ use super::runner::{Case, alone};
 use super::world::{AUDIENCE, World};
 use anyhow::{Context as _, ensure};
 use boathouse_testkit::guard::ProcessGuard;
-use boathouse_testkit::parts::{Event, KubernetesParts, Parts};
+use boathouse_testkit::parts::{KubernetesParts, Parts};
 use boathouse_testkit::programs::{Profile, Programs};
 use boathouse_testkit::stack::AUTH_ROLE;
 use secrecy::ExposeSecret as _;
@@ -28,7 +28,7 @@ fn csi_sanity_on_the_deployed_driver(world: &mut World) -> anyhow::Result<()> {
     let lenient =
         json!({ "node": { "extraEnv": [{ "name": "BOATHOUSE_ALLOW_MISSING_POD_INFO", "value": "true" }] } });
     world.product.install(&world.cluster, &lenient)?;
-    let parts = Parts::obtain(&mut |_: &Event<'_>| {})?;
+    let parts = Parts::locate()?;
     let programs = Programs::locate(Profile::Release)?;
     let directory = world.cluster.place().path("sanity");
     fs::create_dir_all(&directory).context("make a directory for csi-sanity")?;

@@ -18,9 +18,8 @@ mod world;
 use crate::place::Place;
 use anyhow::Context as _;
 use boathouse_testkit::leftovers::Snapshot;
-use boathouse_testkit::parts::{KubernetesParts, PackagingParts, Parts, Progress};
+use boathouse_testkit::parts::Parts;
 use boathouse_testkit::programs::{Profile, Programs};
-use boathouse_testkit::requirement;
 use runner::Case;
 use std::mem::ManuallyDrop;
 use std::process::{Command, ExitCode, Stdio};
@@ -50,16 +49,14 @@ pub fn list() {
     }
 }
 
-/// Gets and builds everything, then does `work` (arguments of this program) inside. Ctrl-C ends it and leaves nothing.
+/// Builds programs and images, then does `work` (arguments of this program) inside. Ctrl-C ends it and leaves nothing. `cargo
+/// xtask` has looked at the machine and got the third-party programs.
 ///
 /// # Errors
 /// When the machine lacks something, or something of the run is left on it.
-pub fn outside(place: &Place, work: &[String], progress: &mut dyn Progress) -> anyhow::Result<ExitCode> {
-    requirement::for_cluster()?;
+pub fn outside(place: &Place, work: &[String]) -> anyhow::Result<ExitCode> {
     drop(place.lock()?);
-    let parts = Parts::obtain(progress)?;
-    PackagingParts::obtain(progress)?;
-    KubernetesParts::obtain(progress)?;
+    let parts = Parts::locate()?;
     let programs = Programs::build(Profile::Release)?;
     product::images(&programs, &parts)?;
     let before = Snapshot::take()?;

@@ -1,6 +1,6 @@
 //! Pods as users make them, and what is asked of them.
 
-use crate::cluster::Kubectl;
+use crate::cluster::{Kubectl, is_ready};
 use anyhow::{Context as _, ensure};
 use boathouse_testkit::stack::Tenant;
 use serde_json::{Value, json};
@@ -80,10 +80,7 @@ pub(super) fn flex(options: &Value) -> Value {
 pub(super) fn running(kubectl: &Kubectl, namespace: &str, name: &str) -> anyhow::Result<String> {
     let found = kubectl.wait(&format!("pod {namespace}/{name} runs"), START, |kubectl| {
         let pod = kubectl.get("pod", Some(namespace), name)?.context("there is no such pod")?;
-        let ready = pod["status"]["conditions"]
-            .as_array()
-            .is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"));
-        Ok(ready.then_some(pod))
+        Ok(is_ready(&pod).then_some(pod))
     });
     let pod = found.with_context(|| events(kubectl, namespace, name))?;
     pod["metadata"]["uid"].as_str().map(str::to_owned).context("a pod without uid")

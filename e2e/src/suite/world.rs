@@ -5,7 +5,7 @@ use super::product::Product;
 use crate::cluster::{API, Cluster};
 use crate::place::Place;
 use anyhow::{Context as _, ensure};
-use boathouse_testkit::parts::{Event, KubernetesParts, Parts};
+use boathouse_testkit::parts::{KubernetesParts, Parts};
 use boathouse_testkit::programs::{Profile, Programs};
 use boathouse_testkit::stack::{AUTH_ROLE, ENGINE_MOUNT, Stack, Tenant};
 use serde_json::json;
@@ -33,9 +33,8 @@ impl World {
     pub(super) fn start(place: &Place) -> anyhow::Result<Self> {
         let began = Instant::now();
         let say = |line: &str| println!("  {:5.1} s  {line}", began.elapsed().as_secs_f64());
-        let quiet = &mut |_: &Event<'_>| {};
-        let parts = Parts::obtain(quiet)?;
-        let kubernetes = KubernetesParts::obtain(quiet)?;
+        let parts = Parts::locate()?;
+        let kubernetes = KubernetesParts::locate()?;
         let programs = Programs::locate(Profile::Release)?;
         let runtime = Runtime::new().context("start a runtime")?;
         // The stack starts while the cluster does.
