@@ -29,6 +29,8 @@ pub struct Entry {
     pub mount_point: PathBuf,
     /// Whether this mount (not the filesystem) is read-only.
     pub read_only: bool,
+    /// Whether it is in a peer group, so that mounts made below it are seen elsewhere (mount_namespaces(7)).
+    pub shared: bool,
     /// Filesystem type, `fuse.goofys` for ours.
     pub fs_type: String,
     /// Mount source, as given to mount(2).
@@ -72,7 +74,13 @@ fn entry(line: &[u8]) -> Result<Entry, &'static str> {
     let mount_point = unescape(fields.next().ok_or("mount point")?);
     let options = fields.next().ok_or("mount options")?;
     // Any number of optional fields (propagation), ended by a lone dash.
-    fields.find(|field| *field == b"-").ok_or("separator")?;
+    let mut shared = false;
+    loop {
+        match fields.next().ok_or("separator")? {
+            b"-" => break,
+            field => shared |= field.starts_with(b"shared:"),
+        }
+    }
     let fs_type = fields.next().ok_or("filesystem type")?;
     let source = fields.next().ok_or("source")?;
     Ok(Entry {
@@ -82,6 +90,7 @@ fn entry(line: &[u8]) -> Result<Entry, &'static str> {
         root: root.into(),
         mount_point: mount_point.into(),
         read_only: options.split(|byte| *byte == b',').any(|option| option == b"ro"),
+        shared,
         fs_type: String::from_utf8_lossy(fs_type).into_owned(),
         source: unescape(source),
     })
@@ -144,6 +153,7 @@ mod tests {
                 root: "/".into(),
                 mount_point: "/var/lib/a b/mount".into(),
                 read_only: true,
+                shared: true,
                 fs_type: "fuse.goofys".into(),
                 source: "boathouse:1f".into(),
             }]
@@ -155,7 +165,7 @@ mod tests {
         let entries =
             parse(b"1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 0:5 / /dev rw - devtmpfs devtmpfs rw\n").unwrap();
         assert_eq!(entries.len(), 2);
-        assert!(!entries[0].read_only);
+        assert!(!entries[0].read_only && !entries[0].shared);
     }
 
     #[test]

@@ -99,7 +99,7 @@ impl Host {
         if id(path).is_none() || id(path) != id(&hosts) {
             return Err(HostError::OtherDirectory { path: path.to_owned() });
         }
-        if !namespaces::is_shared(&std::fs::read("/proc/self/mountinfo").unwrap_or_default(), path) {
+        if !boathouse_mounts::table().is_ok_and(|table| namespaces::is_shared(&table, path)) {
             return Err(HostError::NotShared { path: path.to_owned() });
         }
         Ok(())

@@ -1,10 +1,10 @@
 //! The host's namespaces, as process 1 shows them.
 
+use boathouse_mounts::{Entry, top_at};
 use nix::sched::{CloneFlags, setns};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -105,19 +105,11 @@ fn same(name: &'static str) -> Result<bool, NamespaceError> {
     Ok(id("self")? == id("1")?)
 }
 
-/// Whether mounts made below `path` are seen outside, by a mountinfo document (proc_pid_mountinfo(5)): whether the
-/// mount that `path` is on is in a peer group.
-pub(super) fn is_shared(document: &[u8], path: &Path) -> bool {
-    let covering = document.split(|byte| *byte == b'\n').filter_map(|line| {
-        let fields: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
-        let point = Path::new(std::ffi::OsStr::from_bytes(fields.get(4)?)).to_owned();
-        path.starts_with(&point).then(|| {
-            let options = fields.iter().skip(6).take_while(|field| **field != b"-");
-            (point.as_os_str().len(), options.clone().any(|field| field.starts_with(b"shared:")))
-        })
-    });
-    // Of several stacked mounts the last line is the one that shows.
-    covering.max_by_key(|(length, _)| *length).is_some_and(|(_, shared)| shared)
+/// Whether mounts made below `path` are seen outside: whether the mount that `path` is on is in a peer group.
+pub(super) fn is_shared(table: &[Entry], path: &Path) -> bool {
+    let covering = table.iter().map(|entry| &entry.mount_point).filter(|point| path.starts_with(point));
+    let point = covering.max_by_key(|point| point.as_os_str().len());
+    point.and_then(|point| top_at(table, point)).is_some_and(|entry| entry.shared)
 }
 
 #[cfg(test)]
@@ -134,6 +126,7 @@ mod tests {
 
     #[test]
     fn sharing_is_that_of_the_mount_a_path_is_on() {
+        let table = boathouse_mounts::parse(TABLE).unwrap();
         for (path, shared) in [
             ("/var/lib/other", true),
             ("/var/lib/boathouse", false),
@@ -142,9 +135,9 @@ mod tests {
             ("/var/lib/boathouse/mounts/x", true),
             ("/var/lib/kubelet/pods", false),
         ] {
-            assert_eq!(is_shared(TABLE, Path::new(path)), shared, "{path}");
+            assert_eq!(is_shared(&table, Path::new(path)), shared, "{path}");
         }
-        assert!(!is_shared(b"", Path::new("/x")));
+        assert!(!is_shared(&[], Path::new("/x")));
     }
 
     #[test]
