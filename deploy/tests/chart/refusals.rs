@@ -4,7 +4,7 @@ use crate::tools::{KUBERNETES, OLDEST, Tools, values};
 use std::fs;
 
 /// YAML on top of `values/controller.yaml`, and what must be in the message.
-const WRONG: [(&str, &[&str]); 45] = [
+const WRONG: [(&str, &[&str]); 47] = [
     ("vualt: {address: https://vault.example}", &["'vualt' not allowed"]),
     ("vault: {adress: https://vault.example}", &["/vault", "'adress' not allowed"]),
     ("vault: {address: vault.example:8200}", &["/vault/address"]),
@@ -28,6 +28,8 @@ const WRONG: [(&str, &[&str]); 45] = [
     ("mounts: {pidsLimit: 8}", &["/mounts/pidsLimit", "32"]),
     ("mounts: {memoryLimit: 512MB}", &["/mounts/memoryLimit"]),
     ("node: {kubeletDir: /var/lib/kubelet/}", &["/node/kubeletDir"]),
+    ("node: {stateDir: /var/lib/kubelet/boathouse}", &["node.stateDir", "/var/lib/boathouse"]),
+    ("node: {kubeletDir: /var/lib/boathouse/kubelet}", &["node.stateDir", "node.kubeletDir"]),
     ("node: {metricsAddress: ':9810'}", &["/node/metricsAddress", "'127.0.0.1', '0.0.0.0'"]),
     ("node: {terminationGracePeriodSeconds: 5}", &["/node/terminationGracePeriodSeconds", "25"]),
     ("node: {extraEnv: {A: b}}", &["/node/extraEnv", "want array"]),

@@ -40,6 +40,26 @@ fn what_a_server_knows_depends_on_its_version() {
     }
 }
 
+/// A mount on a directory that the container has anyway would reach the node once more with each start of the pod.
+#[test]
+#[ignore = "needs helm; cargo xtask test --only chart runs it"]
+fn a_volume_plugin_directory_within_kubelets_has_no_mount_of_its_own() {
+    let tools = Tools::get();
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("directory.yaml");
+    for (directory, mounts) in [
+        ("/var/lib/kubelet/volumeplugins", 0),
+        ("/var/lib/kubelet", 0),
+        ("/var/lib/kubelet-volumeplugins", 1),
+        ("/etc/kubernetes/volumeplugins", 1),
+    ] {
+        fs::write(&file, format!("flexVolume: {{pluginDir: {directory}}}")).unwrap();
+        let rendered = tools.template(&[&values("flex"), &file], KUBERNETES).unwrap();
+        assert_eq!(rendered.matches("- name: volume-plugins\n").count(), 2 * mounts, "{directory}");
+        assert!(rendered.contains(&format!("value: \"{directory}\"")), "{directory}");
+    }
+}
+
 /// values.yaml is what users read, the schema's defaults are what the guide shows.
 #[test]
 #[ignore = "needs helm; cargo xtask test --only chart runs it"]

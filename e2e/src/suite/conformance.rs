@@ -15,6 +15,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::Command;
 use std::time::Duration;
 
+/// For each of them; they take half a minute.
 const LIMIT: Duration = Duration::from_secs(300);
 
 pub(super) fn cases() -> Vec<Case<World>> {
@@ -127,7 +128,7 @@ fn upstream_storage_tests(world: &mut World) -> anyhow::Result<()> {
 
     let mut command = Command::new(&kubernetes.e2e);
     command.env_clear().env("HOME", &directory).env("PATH", "/usr/bin:/bin");
-    command.args(["--ginkgo.focus=External.Storage", "--ginkgo.no-color", "--ginkgo.timeout=10m"]);
+    command.args(["--ginkgo.focus=External.Storage", "--ginkgo.no-color", "--ginkgo.timeout=4m"]);
     command.arg(format!("--ginkgo.json-report={}", directory.join("report.json").display()));
     command.arg(format!("--storage.testdriver={}", directory.join("driver.yaml").display()));
     command.arg(format!("--kubeconfig={}", world.cluster.place().path("pki/admin.kubeconfig").display()));
@@ -135,7 +136,7 @@ fn upstream_storage_tests(world: &mut World) -> anyhow::Result<()> {
     command.args(["--provider=skeleton", "--allowed-not-ready-nodes=0", "--dump-logs-on-failure=false"]);
     command.current_dir(&directory);
     let mut suite = ProcessGuard::start("e2e.test", command, &directory.join("log"))?;
-    let status = suite.wait(Duration::from_secs(900));
+    let status = suite.wait(LIMIT);
     ensure!(status.is_some_and(|status| status.success()), suite.broken(format!("ended with {status:?}")));
     let report = fs::read_to_string(directory.join("report.json")).context("read the report")?;
     let report: Value = serde_json::from_str(&report).context("the report is no JSON")?;

@@ -2,12 +2,13 @@
 
 use crate::cluster::{Cluster, VOLUME_PLUGIN_DIR};
 use crate::place::Place;
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use boathouse_testkit::images::Images;
 use boathouse_testkit::parts::{PackagingParts, Parts};
 use boathouse_testkit::programs::Programs;
 use boathouse_testkit::stack::{ENGINE_MOUNT, SHARED_BUCKET, Stack};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -164,7 +165,8 @@ impl Product {
                 "the product is not ready\n{pods}\n{log}\n{}",
                 cluster.said_of("kubelet", super::pods::DRIVER)
             )
-        })
+        })?;
+        mounted_once()
     }
 
     /// What the node plugin's pods have logged.
@@ -194,6 +196,20 @@ impl Product {
     pub(super) fn uninstall(&self) -> anyhow::Result<()> {
         self.helm(&["uninstall", RELEASE, "--wait"]).map(drop)
     }
+}
+
+/// What containers mount must not reach the node: it would stay, and double with each start of the pod.
+fn mounted_once() -> anyhow::Result<()> {
+    let table = boathouse_mounts::table().context("read the mount table")?;
+    let mut seen = BTreeSet::new();
+    let again = table.iter().find(|entry| {
+        let ours = ["/var/lib/kubelet", "/var/lib/boathouse"]
+            .iter()
+            .any(|directory| entry.mount_point.starts_with(directory));
+        ours && !seen.insert(&entry.mount_point)
+    });
+    ensure!(again.is_none(), "mounted more than once: {again:?}");
+    Ok(())
 }
 
 /// `changes` over `values`, object by object as helm does; lists are joined.

@@ -42,10 +42,28 @@ app.kubernetes.io/component: {{ .component }}
         path: ca.crt
 {{- end }}
 
+{{/* Whether a directory is another one or below it. */}}
+{{- define "boathouse.within" -}}
+{{- hasPrefix (printf "%s/" (clean .outer)) (printf "%s/" (clean .inner)) }}
+{{- end }}
+
+{{/* Whether kubelet's volume-plugin directory needs a mount of its own. Below kubelet's directory it is there already, and a
+     mount on it would reach the node with each start of the pod, on top of the one before. */}}
+{{- define "boathouse.mountsPluginDir" -}}
+{{- $within := include "boathouse.within" (dict "outer" .Values.node.kubeletDir "inner" .Values.flexVolume.pluginDir) }}
+{{- and .Values.flexVolume.install (ne $within "true") }}
+{{- end }}
+
 {{/* What the schema cannot say in words: values that need each other. */}}
 {{- define "boathouse.check" -}}
 {{- if and .Values.flexVolume.install (not .Values.flexVolume.enabled) }}
 {{- fail "flexVolume.install: the driver would have nobody to call; set flexVolume.enabled to true as well, or flexVolume.install to false" }}
+{{- end }}
+{{- $directories := list (dict "outer" .Values.node.kubeletDir "inner" .Values.node.stateDir) (dict "outer" .Values.node.stateDir "inner" .Values.node.kubeletDir) }}
+{{- range $directories }}
+{{- if eq (include "boathouse.within" .) "true" }}
+{{- fail (printf "node.stateDir: %s and node.kubeletDir %s may not be within each other: each start of the node plugin would leave a mount on the inner one; write another directory, such as /var/lib/boathouse" $.Values.node.stateDir $.Values.node.kubeletDir) }}
+{{- end }}
 {{- end }}
 {{- if .Values.controller.enabled }}
 {{- if not .Values.controller.buckets }}
