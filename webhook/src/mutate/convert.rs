@@ -10,36 +10,39 @@ use volume_spec::{KEYS, Parameters, Shown, Strictness};
 
 use super::CSI_DRIVER;
 use super::patch::Edit;
-use super::pod::{Pod, array, is_flex, name};
+use super::pod::{Container, Flex, Pod};
 use super::refusal::Refusal;
 
 /// Converts every volume of the FlexVolume driver.
-pub(super) fn convert(pod: Pod<'_>, edit: &mut Edit) -> Result<(), Refusal> {
+pub(super) fn convert(pod: &Pod<'_>, edit: &mut Edit) -> Result<(), Refusal> {
     let mut converted = BTreeSet::new();
-    for (index, volume) in pod.volumes().iter().enumerate().filter(|(_, volume)| is_flex(volume)) {
-        let csi = csi(volume, edit)?;
+    for (index, volume) in pod.volumes().unwrap_or_default().iter().enumerate() {
+        let Some(flex) = volume.flex() else { continue };
+        let csi = csi(&volume.name, flex, edit)?;
         edit.remove(&format!("/spec/volumes/{index}/flexVolume"));
         edit.add(&format!("/spec/volumes/{index}/csi"), csi);
-        converted.insert(name(volume));
+        converted.insert(&*volume.name);
     }
-    propagate(pod, &converted, edit);
+    if converted.is_empty() {
+        return Ok(());
+    }
+    for (index, container) in pod.containers().iter().enumerate() {
+        propagate(&format!("/spec/containers/{index}"), container, &converted, edit)?;
+    }
+    // An init container that is no sidecar is gone when a mount may have to be replaced.
+    for (index, container) in pod.init_containers().iter().enumerate().filter(|(_, one)| one.stays()) {
+        propagate(&format!("/spec/initContainers/{index}"), container, &converted, edit)?;
+    }
     Ok(())
 }
 
 /// The CSI form of a volume.
-fn csi(volume: &Value, edit: &mut Edit) -> Result<Value, Refusal> {
-    let flex = &volume["flexVolume"];
-    let options: BTreeMap<String, String> = match &flex["options"] {
-        Value::Object(options) => options
-            .iter()
-            .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
-            .collect(),
-        _ => BTreeMap::new(),
-    };
+fn csi(name: &str, flex: &Flex<'_>, edit: &mut Edit) -> Result<Value, Refusal> {
+    let options = flex.options(name)?;
     let parsed = Parameters::parse(&options, Strictness::Legacy)
-        .map_err(|error| Refusal::Own { volume: Shown::new(name(volume)), error: Box::new(error) })?;
+        .map_err(|error| Refusal::Own { volume: Shown::new(name), error: Box::new(error) })?;
     for warning in parsed.warnings {
-        edit.warn(format!("volume {}: {warning}", name(volume)));
+        edit.warn(format!("volume {name}: {warning}"));
     }
     let kept: BTreeMap<&String, &String> = options
         .iter()
@@ -48,22 +51,23 @@ fn csi(volume: &Value, edit: &mut Edit) -> Result<Value, Refusal> {
         .filter(|(key, _)| *key != "vault-ttl" || parsed.spec.vault_ttl.is_some())
         .collect();
     let mut csi = json!({"driver": CSI_DRIVER, "volumeAttributes": kept});
-    if flex["readOnly"] == true {
+    if flex.read_only() {
         csi["readOnly"] = json!(true);
     }
     Ok(csi)
 }
 
-/// Lets running containers see a mount that replaces a dead one, where they do not say otherwise.
-fn propagate(pod: Pod<'_>, volumes: &BTreeSet<&str>, edit: &mut Edit) {
-    for (container, value) in pod.containers().iter().enumerate() {
-        for (mount, value) in array(&value["volumeMounts"]).iter().enumerate() {
-            // Kubernetes allows no propagation with recursive read-only.
-            let recursive = value["recursiveReadOnly"].as_str().is_some_and(|word| word != "Disabled");
-            if volumes.contains(name(value)) && value["mountPropagation"].is_null() && !recursive {
-                let path = format!("/spec/containers/{container}/volumeMounts/{mount}/mountPropagation");
-                edit.add(&path, json!("HostToContainer"));
-            }
+/// Lets the running container at `path` see a mount that replaces a dead one, where it does not say otherwise.
+fn propagate(
+    path: &str,
+    container: &Container<'_>,
+    volumes: &BTreeSet<&str>,
+    edit: &mut Edit,
+) -> Result<(), Refusal> {
+    for (index, mount) in container.mounts()?.iter().enumerate() {
+        if volumes.contains(&*mount.name) && mount.may_propagate() {
+            edit.add(&format!("{path}/volumeMounts/{index}/mountPropagation"), json!("HostToContainer"));
         }
     }
+    Ok(())
 }

@@ -1,12 +1,14 @@
 //! Adds the directories of the instances file to a pod.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::{Value, json};
 use volume_spec::Shown;
 
 use super::patch::Edit;
-use super::pod::{Pod, array, is_ours, name};
+use super::pod::{Container, Pod};
 use super::refusal::Refusal;
 use super::targets::targets;
 use super::{CSI_DRIVER, FLEX_DRIVER, Output};
@@ -14,20 +16,28 @@ use crate::instances::{Config, Volume};
 
 /// Adds every volume of `config` and its mounts, except what the pod has already.
 pub(super) fn inject(
-    pod: Pod<'_>,
+    pod: &Pod<'_>,
     namespace: &str,
     config: &Config,
     output: Output,
     edit: &mut Edit,
 ) -> Result<(), Refusal> {
-    let targets = targets(pod, config);
+    let targets = targets(pod, config)?;
     if targets.is_empty() {
         edit.warn("no MinIO directories were added: the pod has no container to mount them in".to_owned());
         return Ok(());
     }
-    let mut taken: BTreeMap<String, bool> =
-        pod.volumes().iter().map(|volume| (name(volume).to_owned(), is_ours(volume))).collect();
-    for volume in &config.volumes {
+    let mut containers = Vec::with_capacity(targets.len());
+    for index in targets {
+        containers.push((index, occupants(&pod.containers()[index], config)?));
+    }
+    let present = pod.volumes();
+    let mut taken: BTreeMap<Cow<'_, str>, bool> = present
+        .unwrap_or_default()
+        .iter()
+        .map(|volume| (Cow::Borrowed(&*volume.name), volume.is_ours()))
+        .collect();
+    for (number, volume) in config.volumes.iter().enumerate() {
         let attributes = match volume.attributes(namespace) {
             Ok(attributes) => attributes,
             Err(error) if volume.optional => {
@@ -39,29 +49,31 @@ pub(super) fn inject(
                 return Err(Refusal::Instance { instance, namespace, error: Box::new(error) });
             }
         };
-        let (volume_name, present) = place(&volume.name, &taken);
-        let mounts: Vec<usize> = targets
+        let (name, there) = place(&volume.name, &taken);
+        let mounts: Vec<usize> = containers
             .iter()
-            .copied()
-            .filter(|index| may_mount(&pod.containers()[*index], &volume_name, &volume.mount_path, edit))
+            .filter(|(index, occupants)| {
+                let occupant = occupants[number].as_ref();
+                is_free(occupant, &pod.containers()[*index].name, &name, &volume.mount_path, edit)
+            })
+            .map(|(index, _)| *index)
             .collect();
         if mounts.is_empty() {
             continue;
         }
-        if !present {
+        if !there {
             let source = source(volume, json!(attributes), output);
-            let mut element = json!({"name": volume_name});
+            let mut element = json!({"name": name});
             let key = if output == Output::Csi { "csi" } else { "flexVolume" };
             element[key] = source;
-            edit.append("/spec/volumes", &pod.0["spec"]["volumes"], element);
+            edit.append("/spec/volumes", present.is_some(), element);
         }
         for index in mounts {
             let path = format!("/spec/containers/{index}/volumeMounts");
-            let present = &pod.containers()[index]["volumeMounts"];
-            edit.append(&path, present, mount(volume, &volume_name, output));
+            edit.append(&path, pod.containers()[index].has_mounts(), mount(volume, &name, output));
         }
         // Another volume of ours does not share it.
-        taken.insert(volume_name, false);
+        taken.insert(Cow::Owned(name), false);
     }
     Ok(())
 }
@@ -69,11 +81,11 @@ pub(super) fn inject(
 /// The name to use for a volume, and whether the pod has it. One of our drivers under that name is what an
 /// earlier call has put there, or what the author wants there; another volume keeps its name, and ours gets
 /// a number. `taken` says of each name whether it is one of ours.
-fn place(wanted: &str, taken: &BTreeMap<String, bool>) -> (String, bool) {
+fn place(wanted: &str, taken: &BTreeMap<Cow<'_, str>, bool>) -> (String, bool) {
     let mut candidate = wanted.to_owned();
     let mut number = 2;
     loop {
-        match taken.get(&candidate) {
+        match taken.get(candidate.as_str()) {
             None => return (candidate, false),
             Some(true) => return (candidate, true),
             Some(false) => candidate = format!("{wanted}-{number}"),
@@ -82,25 +94,55 @@ fn place(wanted: &str, taken: &BTreeMap<String, bool>) -> (String, bool) {
     }
 }
 
-/// Whether a container is to get the mount: not when it has it, and not when something else is there.
-fn may_mount(container: &Value, volume_name: &str, path: &str, edit: &mut Edit) -> bool {
-    let at = |value: &Value| value.as_str().is_some_and(|given| given.trim_end_matches('/') == path);
-    if array(&container["volumeDevices"]).iter().any(|device| at(&device["devicePath"])) {
-        edit.warn(format!("{path} was not mounted in container {}: a device is there", name(container)));
-        return false;
-    }
-    match array(&container["volumeMounts"]).iter().find(|mount| at(&mount["mountPath"])) {
-        None => true,
-        Some(mount) => {
-            if name(mount) != volume_name {
-                let (container, other) = (name(container), name(mount));
-                edit.warn(format!(
-                    "{path} was not mounted in container {container}: volume {other} is there"
-                ));
+/// What a container has at a path of ours.
+#[derive(Debug)]
+enum Occupant<'a> {
+    Device,
+    /// The volume of this name.
+    Volume(Cow<'a, str>),
+}
+
+/// What a container has at the path of each volume of `config`, in its order.
+fn occupants<'a>(container: &Container<'a>, config: &Config) -> Result<Vec<Option<Occupant<'a>>>, Refusal> {
+    // Compared as the kubelet will clean them: without `//` and a slash at the end.
+    let at = |given: &str, volume: &Volume| Path::new(given) == Path::new(&volume.mount_path);
+    let mut found: Vec<_> = config.volumes.iter().map(|_| None).collect();
+    for device in container.devices()? {
+        for (occupant, volume) in found.iter_mut().zip(&config.volumes) {
+            if at(&device.device_path, volume) {
+                *occupant = Some(Occupant::Device);
             }
-            false
         }
     }
+    for mount in container.mounts()? {
+        for (occupant, volume) in found.iter_mut().zip(&config.volumes) {
+            if occupant.is_none() && at(&mount.mount_path, volume) {
+                *occupant = Some(Occupant::Volume(mount.name.clone()));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a container is to get the mount: not when it has it, and not when something else is there.
+fn is_free(
+    occupant: Option<&Occupant<'_>>,
+    container: &str,
+    name: &str,
+    path: &str,
+    edit: &mut Edit,
+) -> bool {
+    match occupant {
+        None => return true,
+        Some(Occupant::Device) => {
+            edit.warn(format!("{path} was not mounted in container {container}: a device is there"));
+        }
+        Some(Occupant::Volume(other)) if other != name => {
+            edit.warn(format!("{path} was not mounted in container {container}: volume {other} is there"));
+        }
+        Some(Occupant::Volume(_)) => {}
+    }
+    false
 }
 
 fn source(volume: &Volume, attributes: Value, output: Output) -> Value {

@@ -4,10 +4,12 @@
 //! them in the containers that the instances file picks. Where the output is CSI, a pod's own volumes of the
 //! FlexVolume driver become inline CSI volumes too, so that they are mounted with the pod's own identity.
 //!
-//! The pod stays raw JSON and the answer is a patch: a field that this program does not know is not touched.
+//! The answer is a patch of what has to change: a field that this program does not know is not touched, and not read
+//! either.
 
 mod convert;
 mod inject;
+mod json;
 mod patch;
 mod pod;
 mod refusal;
@@ -17,7 +19,7 @@ use serde_json::Value;
 
 use crate::instances::Config;
 use patch::Edit;
-use pod::Pod;
+pub use pod::Pod;
 use refusal::Refusal;
 
 /// The CSI driver's name.
@@ -38,31 +40,7 @@ pub enum Output {
     Csi,
 }
 
-/// What is being done to the pod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
-    /// It is being made.
-    Create,
-    /// It exists and is being changed.
-    Update,
-    /// Anything else.
-    Other,
-}
-
-/// What the API server asks, as far as it decides anything.
-#[derive(Clone, Copy, Debug)]
-pub struct Review<'a> {
-    /// The request's namespace. The pod's own field may be empty, and is looked at only when this is unset.
-    pub namespace: Option<&'a str>,
-    /// The request's operation.
-    pub operation: Operation,
-    /// Whether nothing will be stored. The answer is the same: making it has no effect outside of it.
-    pub dry_run: bool,
-    /// The pod as it was sent.
-    pub pod: &'a Value,
-}
-
-/// The answer to a [`Review`].
+/// What becomes of a pod that is being made.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// The pod stays as it is.
@@ -84,21 +62,17 @@ pub enum Outcome {
     },
 }
 
-/// Decides what becomes of a pod. `output` is what holds where the pod does not choose.
+/// Decides what becomes of a pod that is being made in `namespace`. The pod's own field may be empty, and is looked at
+/// only when this is unset. `output` is what holds where the pod does not choose.
 #[must_use]
-pub fn mutate(review: &Review<'_>, config: &Config, output: Output) -> Outcome {
-    // The volumes of a pod that exists cannot change: a patch would only make the API server refuse the update.
-    if review.operation != Operation::Create {
-        return Outcome::Unchanged { warnings: Vec::new() };
-    }
-    match decide(review, config, output) {
+pub fn mutate(pod: &Pod<'_>, namespace: Option<&str>, config: &Config, output: Output) -> Outcome {
+    match decide(pod, namespace, config, output) {
         Ok(edit) => edit.into_outcome(),
         Err(refusal) => Outcome::Denied { message: refusal.to_string() },
     }
 }
 
-fn decide(review: &Review<'_>, config: &Config, output: Output) -> Result<Edit, Refusal> {
-    let pod = Pod(review.pod);
+fn decide(pod: &Pod<'_>, namespace: Option<&str>, config: &Config, output: Output) -> Result<Edit, Refusal> {
     let wanted = pod.wants_injection()?;
     let output = pod.output()?.unwrap_or(output);
     let mut edit = Edit::default();
@@ -106,7 +80,7 @@ fn decide(review: &Review<'_>, config: &Config, output: Output) -> Result<Edit, 
         convert::convert(pod, &mut edit)?;
     }
     if wanted {
-        let namespace = review.namespace.or_else(|| pod.namespace()).ok_or(Refusal::NoNamespace)?;
+        let namespace = namespace.or_else(|| pod.namespace()).ok_or(Refusal::NoNamespace)?;
         inject::inject(pod, namespace, config, output, &mut edit)?;
     }
     Ok(edit)

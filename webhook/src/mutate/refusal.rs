@@ -1,10 +1,19 @@
 //! Why a pod is refused.
 
+use std::fmt::Display;
 use volume_spec::{Shown, SpecError};
 
 /// A pod that cannot become what it asks for. Saying so now is kinder than a pod that never starts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
+    /// A part of the pod is not as Kubernetes defines it.
+    #[error("{field}: {reason}")]
+    Shape {
+        /// Where.
+        field: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// An annotation of ours has a value that means nothing.
     #[error("annotation {name} is {value}; write {write}")]
     Annotation {
@@ -38,4 +47,11 @@ pub(super) enum Refusal {
         /// What the driver would say.
         error: Box<SpecError>,
     },
+}
+
+impl Refusal {
+    /// [`Refusal::Shape`].
+    pub(super) fn shape(field: impl Into<String>, reason: &impl Display) -> Self {
+        Self::Shape { field: field.into(), reason: reason.to_string() }
+    }
 }

@@ -1,17 +1,15 @@
 //! `AdmissionReview`, versions `v1` and `v1beta1` of `admission.k8s.io`: from bytes to bytes.
 //!
-//! The pod stays JSON as it was sent, so fields of a newer Kubernetes survive. Of the rest a handful of fields is
-//! looked at, in either version the same; `kube-core` has types for `v1` alone, and they would parse what nobody
-//! reads: user, options, the old object.
-//!
-//! A field that is there twice is refused around the pod. In the pod the last one counts: the API server, which
-//! wrote it, has done the same.
+//! A handful of fields is looked at, in either version the same; `kube-core` has types for `v1` alone, and they would
+//! parse what nobody reads: user, options, the old object. `dryRun` is none of them: answering has no effect outside of
+//! the answer. A field that is looked at and is there twice is refused.
 
 use crate::instances::Config;
-use crate::mutate::{Operation, Outcome, Output, Review, mutate};
+use crate::mutate::{Outcome, Output, Pod, mutate};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -35,8 +33,11 @@ pub enum ReviewError {
     #[error("the AdmissionReview has no request")]
     NoRequest,
     /// A pod is to be made and is not there.
-    #[error("request.object: no pod in a review of {0}")]
-    NoPod(&'static str),
+    #[error("request.object: no pod in a review of CREATE")]
+    NoPod,
+    /// What is there is no pod.
+    #[error("request.object: {0}")]
+    Pod(serde_json::Error),
     /// A defect of ours; the log has more.
     #[error("internal error (panic) while this pod was looked at")]
     Panic,
@@ -64,24 +65,21 @@ pub struct Answer {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Asked {
+struct Asked<'a> {
     api_version: String,
     kind: String,
-    request: Option<Request>,
+    #[serde(borrow)]
+    request: Option<Request<'a>>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Request {
+struct Request<'a> {
     uid: String,
     kind: Kind,
-    #[serde(default)]
     namespace: Option<String>,
     operation: String,
-    #[serde(default)]
-    object: Value,
-    #[serde(default)]
-    dry_run: Option<bool>,
+    #[serde(borrow)]
+    object: Option<&'a RawValue>,
 }
 
 /// What is sent. Its version says nothing that matters here: there is one version of pods.
@@ -121,7 +119,7 @@ struct Response<'a> {
 /// # Errors
 /// [`ReviewError`]: then there is nothing to answer with but an HTTP status.
 pub fn answer(body: &[u8], config: &Config, output: Output) -> Result<Answer, ReviewError> {
-    let asked: Asked = serde_json::from_slice(body).map_err(ReviewError::Json)?;
+    let asked: Asked<'_> = serde_json::from_slice(body).map_err(ReviewError::Json)?;
     if asked.kind != "AdmissionReview"
         || !matches!(asked.api_version.as_str(), "admission.k8s.io/v1" | "admission.k8s.io/v1beta1")
     {
@@ -136,31 +134,25 @@ pub fn answer(body: &[u8], config: &Config, output: Output) -> Result<Answer, Re
     Ok(Answer { body, outcome: named })
 }
 
-fn decide(request: &Request, config: &Config, output: Output) -> Result<Outcome, ReviewError> {
+fn decide(request: &Request<'_>, config: &Config, output: Output) -> Result<Outcome, ReviewError> {
     let Kind { group, kind } = &request.kind;
     if !group.is_empty() || kind != "Pod" {
         // A wrong rule must not keep anything else from being made.
         let warning = format!("boathouse: {kind} is not changed; the webhook's rules should name pods alone");
         return Ok(Outcome::Unchanged { warnings: vec![warning] });
     }
-    let operation = match request.operation.as_str() {
-        "CREATE" => Operation::Create,
-        "UPDATE" => Operation::Update,
-        _ => Operation::Other,
-    };
-    match operation {
-        Operation::Create if !request.object.is_object() => return Err(ReviewError::NoPod("CREATE")),
-        Operation::Update if !request.object.is_object() => return Err(ReviewError::NoPod("UPDATE")),
-        Operation::Create | Operation::Update | Operation::Other => {}
+    // The volumes of a pod that exists cannot change: a patch would only make the API server refuse the update.
+    if request.operation != "CREATE" {
+        return Ok(Outcome::Unchanged { warnings: Vec::new() });
     }
-    let review = Review {
-        namespace: request.namespace.as_deref().filter(|namespace| !namespace.is_empty()),
-        operation,
-        dry_run: request.dry_run.unwrap_or_default(),
-        pod: &request.object,
-    };
+    let object = request.object.ok_or(ReviewError::NoPod)?;
+    let namespace = request.namespace.as_deref().filter(|namespace| !namespace.is_empty());
     // Other reviews share the connection: one pod must not end theirs. Nothing that is shared is changed inside.
-    catch_unwind(AssertUnwindSafe(|| mutate(&review, config, output))).map_err(|_| ReviewError::Panic)
+    catch_unwind(AssertUnwindSafe(|| {
+        let pod = Pod::parse(object.get()).map_err(ReviewError::Pod)?;
+        Ok(mutate(&pod, namespace, config, output))
+    }))
+    .unwrap_or(Err(ReviewError::Panic))
 }
 
 fn outcome_name(outcome: &Outcome) -> &'static str {

@@ -91,10 +91,24 @@ fn what_is_no_pod_passes_with_a_warning() {
 }
 
 #[test]
-fn a_deletion_has_no_object() {
-    let mut asked = asked(Value::Null);
-    asked["request"]["operation"] = "DELETE".into();
-    assert_eq!(answered(&asked).1, "unchanged");
+fn only_creation_changes_a_pod() {
+    for (operation, pod) in [
+        ("DELETE", Value::Null),
+        ("UPDATE", pod("true")),
+        ("UPDATE", pod("not a boolean")),
+        ("CONNECT", json!("something")),
+    ] {
+        let mut asked = asked(pod);
+        asked["request"]["operation"] = operation.into();
+        assert_eq!(answered(&asked).1, "unchanged");
+    }
+}
+
+#[test]
+fn a_dry_run_is_answered_the_same() {
+    let mut dry = asked(pod("true"));
+    dry["request"]["dryRun"] = true.into();
+    assert_eq!(answered(&dry), answered(&asked(pod("true"))));
 }
 
 #[test]
@@ -114,11 +128,13 @@ fn what_is_no_review_is_told_what_would_be_one() {
 }
 
 #[test]
-fn a_field_given_twice_is_refused_around_the_pod_and_the_last_counts_in_it() {
+fn a_field_given_twice_is_refused_and_of_an_annotation_the_last_counts() {
     let text = asked(pod("true")).to_string();
-    let doubled = text.replacen("\"uid\":\"7f0b\"", "\"uid\":\"7f0b\",\"uid\":\"other\"", 1);
-    assert_ne!(text, doubled);
-    assert!(refused(doubled.as_bytes()).contains("duplicate field `uid`"));
+    for (field, again) in [("\"uid\":", "\"other\""), ("\"metadata\":", "{}"), ("\"containers\":", "[]")] {
+        let doubled = text.replacen(field, &format!("{field}{again},{field}"), 1);
+        assert_ne!(text, doubled);
+        assert!(refused(doubled.as_bytes()).contains("duplicate field"), "{field}");
+    }
 
     let key = "\"data.statcan.gc.ca/inject-boathouse\":";
     let doubled = text.replacen(&format!("{key}\"true\""), &format!("{key}\"true\",{key}\"false\""), 1);
@@ -139,13 +155,14 @@ fn nesting_without_end_is_an_error_and_no_overflow() {
         let mut within = asked(pod("true"));
         within["request"]["object"]["spec"]["deep"] = "DEEP".into();
         let within = within.to_string().replace("\"DEEP\"", &deep);
-        for body in [within, body("object"), body("uid")] {
-            let error = refused(body.as_bytes());
-            assert!(error.contains("recursion limit") || error.contains("invalid type"), "{error}");
-        }
+        let error = refused(body("uid").as_bytes());
+        assert!(error.contains("recursion limit") || error.contains("invalid type"), "{error}");
+        let object = answer(body("object").as_bytes(), &config(), Output::Csi);
+        assert_eq!(object.map(|answer| answer.outcome).ok(), (open != "[").then_some("unchanged"));
         // Where nobody looks it costs nothing.
-        let passed = answer(body("oldObject").as_bytes(), &config(), Output::Csi).unwrap();
-        assert_eq!(passed.outcome, "patched");
+        for body in [within, body("oldObject")] {
+            assert_eq!(answer(body.as_bytes(), &config(), Output::Csi).unwrap().outcome, "patched");
+        }
     }
 }
 

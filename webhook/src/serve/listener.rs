@@ -24,7 +24,10 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
 /// Open connections at once. Each API server keeps one or two.
-const CONNECTIONS: usize = 512;
+const CONNECTIONS: usize = 256;
+/// What may wait to be read on a connection, in bytes. With [`CONNECTIONS`] this bounds memory; a large pod takes a few
+/// more round trips.
+const WINDOW: u32 = 64 << 10;
 /// For a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// For the head of a request, the first one above all, and how long an HTTP/1.1 connection may be idle.
@@ -129,10 +132,12 @@ async fn connection(
     stream.set_nodelay(true)?;
     let stream = timeout(HANDSHAKE, tls.accept(stream)).await??;
     let mut http = Builder::new(TokioExecutor::new());
-    http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
+    http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(WINDOW as usize);
     http.http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING);
     // hyper bounds neither the wait for the first byte nor that for the preface of HTTP/2.

@@ -1,5 +1,6 @@
 //! The webhook over HTTP: routes and what a request may cost.
 
+mod body;
 mod listener;
 
 pub use listener::{ListenError, Listener};
@@ -10,24 +11,15 @@ use crate::mutate::Output;
 use crate::reload::Live;
 use crate::review::{self, ReviewError};
 use axum::Router;
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
+use body::{Bodies, BodyError};
+use std::time::Instant;
 
-/// Largest body in bytes. The API server accepts objects of up to 3 MiB (`MaxRequestBodyBytes` in
-/// k8s.io/apiserver); a review of a CREATE adds who asks, and the options.
-pub const BODY_LIMIT: usize = 4 << 20;
-
-/// Reviews looked at at the same time. With [`BODY_LIMIT`] this bounds memory.
-const AT_ONCE: usize = 32;
-
-/// From a request's head to its answer: a little more than the API server waits by the chart's settings.
-const LIMIT: Duration = Duration::from_secs(10);
+pub use body::BODY_LIMIT;
 
 /// What answers are made of. Clones share it.
 #[derive(Clone, Debug)]
@@ -35,14 +27,14 @@ pub struct Webhook {
     config: Live<Config>,
     output: Output,
     metrics: Metrics,
-    turns: Arc<Semaphore>,
+    bodies: Bodies,
 }
 
 impl Webhook {
     /// A webhook that answers by `config`, with `output` where the path names none.
     #[must_use]
     pub fn new(config: Live<Config>, output: Output, metrics: Metrics) -> Self {
-        Self { config, output, metrics, turns: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self { config, output, metrics, bodies: Bodies::default() }
     }
 
     /// The routes.
@@ -59,32 +51,29 @@ impl Webhook {
 
     async fn answer(self, body: Body, output: Output) -> Response {
         let begun = Instant::now();
-        let (outcome, response) = match tokio::time::timeout(LIMIT, self.review(body, output)).await {
-            Ok(Ok(answer)) => {
+        let (outcome, response) = match self.review(body, output).await {
+            Ok(answer) => {
                 (answer.outcome, ([(header::CONTENT_TYPE, "application/json")], answer.body).into_response())
             }
-            Ok(Err(refusal)) => ("error", refusal.into_response()),
-            Err(_) => ("error", Refusal::TooSlow.into_response()),
+            Err(refusal) => ("error", refusal.into_response()),
         };
         self.metrics.reviewed(outcome, output, begun.elapsed());
         response
     }
 
+    /// Waits for the body alone: what follows is work without a pause, so that no more reviews are in hand than there are
+    /// threads.
     async fn review(&self, body: Body, output: Output) -> Result<review::Answer, Refusal> {
-        // Before the body is read. The semaphore is never closed.
-        let _turn = self.turns.acquire().await;
-        let body: Bytes = to_bytes(body, BODY_LIMIT).await.map_err(|_| Refusal::Body)?;
-        review::answer(&body, &self.config.get(), output).map_err(Refusal::Review)
+        let body = self.bodies.read(body).await?;
+        review::answer(body.bytes(), &self.config.get(), output).map_err(Refusal::Review)
     }
 }
 
 /// Why a request is answered with a status alone.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
-    #[error("the body is longer than {BODY_LIMIT} bytes, or broke off")]
-    Body,
-    #[error("not answered within {} s", LIMIT.as_secs())]
-    TooSlow,
+    #[error(transparent)]
+    Body(#[from] BodyError),
     #[error(transparent)]
     Review(ReviewError),
 }
@@ -92,8 +81,9 @@ enum Refusal {
 impl Refusal {
     fn into_response(self) -> Response {
         let status = match &self {
-            Self::Body => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::TooSlow => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Body(BodyError::TooLong) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Body(BodyError::Broken(_)) => StatusCode::BAD_REQUEST,
+            Self::Body(BodyError::TooSlow | BodyError::NoRoom) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Review(error) if error.is_internal() => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Review(_) => StatusCode::BAD_REQUEST,
         };

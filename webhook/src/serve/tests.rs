@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use super::*;
+use axum::body::{Bytes, to_bytes};
 use axum::http::Request;
 use prometheus_client::registry::Registry;
 use serde_json::Value;
@@ -99,5 +100,27 @@ async fn a_body_that_does_not_end_is_given_up() {
     let endless = futures::stream::pending::<Result<Bytes, std::io::Error>>();
     let (status, why) = rig.send("POST", "/mutate", Body::from_stream(endless)).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-    assert!(why.contains("10 s"), "{why}");
+    assert!(why.contains("not there within 2 s"), "{why}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_bodies_wait_for_each_other_and_hold_up_no_small_one() {
+    let rig = Rig::new(Output::Csi);
+    let endless = || Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
+    let large = rig.send("POST", "/mutate", endless());
+    let other = rig.send("POST", "/mutate", endless());
+    let waits = rig.send("POST", "/mutate", endless());
+    let small = async {
+        tokio::task::yield_now().await;
+        let begun = tokio::time::Instant::now();
+        rig.patch("/mutate").await;
+        assert_eq!(begun.elapsed(), std::time::Duration::ZERO);
+    };
+    let (large, other, waits, ()) = tokio::join!(large, other, waits, small);
+    assert!(
+        large.1.contains("not there within") && other.1.contains("not there within"),
+        "{large:?} {other:?}"
+    );
+    assert_eq!(waits.0, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(waits.1.contains("not there within") || waits.1.contains("ask again"), "{waits:?}");
 }

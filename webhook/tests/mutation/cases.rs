@@ -1,9 +1,9 @@
 //! Where the legacy injector was wrong, and what is new, case by case.
 
-use boathouse_webhook::mutate::{Operation, Outcome, Output, Review, mutate};
+use boathouse_webhook::mutate::{Outcome, Output, Pod};
 use serde_json::{Value, json};
 
-use super::{LEGACY, ONE, apply, config, create, denied, notebook, patched};
+use super::{LEGACY, ONE, apply, create, create_in, denied, notebook, patched};
 
 const BOTH: [Output; 2] = [Output::FlexVolume, Output::Csi];
 
@@ -62,7 +62,7 @@ fn a_second_invocation_changes_nothing() {
 
 #[test]
 fn an_unparsable_annotation_is_named() {
-    for value in [json!(""), json!("yes"), json!("tRUE"), json!(" true"), json!("\u{202e}1"), json!(7)] {
+    for value in [json!(""), json!("yes"), json!("tRUE"), json!(" true"), json!("\u{202e}1")] {
         let mut pod = notebook();
         pod["metadata"]["annotations"]["data.statcan.gc.ca/inject-boathouse"] = value;
         let message = denied(&pod, ONE, Output::Csi);
@@ -91,38 +91,13 @@ fn the_pods_own_output_wins() {
 }
 
 #[test]
-fn only_creation_changes_a_pod() {
-    let mut pod = notebook();
-    for annotation in ["true", "not a boolean"] {
-        pod["metadata"]["annotations"]["data.statcan.gc.ca/inject-boathouse"] = json!(annotation);
-        for operation in [Operation::Update, Operation::Other] {
-            let review = Review { namespace: Some("alice"), operation, dry_run: false, pod: &pod };
-            let outcome = mutate(&review, &config(ONE), Output::Csi);
-            assert_eq!(outcome, Outcome::Unchanged { warnings: vec![] });
-        }
-    }
-}
-
-#[test]
-fn a_dry_run_is_answered_the_same() {
-    let pod = notebook();
-    let answer = |dry_run| {
-        let review = Review { namespace: Some("alice"), operation: Operation::Create, dry_run, pod: &pod };
-        mutate(&review, &config(ONE), Output::Csi)
-    };
-    assert!(matches!(answer(true), Outcome::Patched { .. }));
-    assert_eq!(answer(true), answer(false));
-}
-
-#[test]
 fn the_requests_namespace_counts() {
     let bucket = |request: Option<&str>, own: Option<&str>| {
         let mut pod = notebook();
         if let Some(own) = own {
             pod["metadata"]["namespace"] = json!(own);
         }
-        let review = Review { namespace: request, operation: Operation::Create, dry_run: false, pod: &pod };
-        match mutate(&review, &config(ONE), Output::Csi) {
+        match create_in(request, &pod, ONE, Output::Csi) {
             Outcome::Patched { patch, .. } => {
                 apply(&pod, &patch).unwrap()["spec"]["volumes"][1]["csi"]["volumeAttributes"].take()
             }
@@ -139,9 +114,7 @@ fn the_requests_namespace_counts() {
 
 #[test]
 fn a_namespace_without_a_legal_bucket_is_refused_in_words() {
-    let pod = notebook();
-    let review = Review { namespace: Some("ab"), operation: Operation::Create, dry_run: false, pod: &pod };
-    let Outcome::Denied { message } = mutate(&review, &config(ONE), Output::Csi) else {
+    let Outcome::Denied { message } = create_in(Some("ab"), &notebook(), ONE, Output::Csi) else {
         panic!("was let through")
     };
     assert!(message.contains("instance lake") && message.contains("namespace \"ab\""), "{message}");
@@ -180,10 +153,38 @@ fn a_pod_that_the_api_server_is_yet_to_name() {
 }
 
 #[test]
-fn what_is_no_pod_is_let_pass() {
-    for pod in [json!(null), json!([]), json!({"metadata": []}), json!({"spec": {"containers": {}}})] {
+fn what_is_not_there_is_no_trouble() {
+    for pod in [json!({}), json!({"metadata": null, "spec": null}), json!({"spec": {"containers": null}})] {
         assert_eq!(create(&pod, ONE, Output::Csi), Outcome::Unchanged { warnings: vec![] }, "{pod}");
     }
+}
+
+#[test]
+fn what_is_no_pod_is_an_error() {
+    for (pod, words) in [
+        (json!(null), "expected an object"),
+        (json!([]), "expected an object"),
+        (json!({"metadata": []}), "expected an object"),
+        (json!({"metadata": {"namespace": 7}}), "expected a string"),
+        (json!({"spec": {"containers": {}}}), "expected an array"),
+        (json!({"spec": {"volumes": [{"name": "v", "flexVolume": []}]}}), "expected an object"),
+        (json!({"spec": {"volumes": vec![json!({}); 4097]}}), "more than 4096 elements"),
+    ] {
+        let error = Pod::parse(&pod.to_string()).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+    assert!(Pod::parse(r#"{"spec": {}, "spec": {}}"#).unwrap_err().to_string().contains("duplicate field"));
+}
+
+#[test]
+fn what_is_read_only_when_it_is_needed_is_refused_by_its_field() {
+    let mut pod = notebook();
+    pod["spec"]["containers"][0]["volumeMounts"] = json!([{"name": 7}]);
+    assert!(denied(&pod, ONE, Output::Csi).starts_with("container \"nb\": volumeMounts: invalid type"));
+    pod["metadata"]["annotations"] = json!({"data.statcan.gc.ca/inject-boathouse": 7});
+    assert!(denied(&pod, ONE, Output::Csi).starts_with("metadata.annotations: invalid type"));
+    pod["metadata"]["annotations"] = json!({});
+    assert_eq!(create(&pod, ONE, Output::Csi), Outcome::Unchanged { warnings: vec![] });
 }
 
 #[test]
@@ -236,9 +237,7 @@ fn an_optional_directory_says_so_and_is_left_out_where_it_cannot_be() {
         let attributes = after["spec"]["volumes"][1].pointer(pointer).unwrap();
         assert_eq!(attributes["optional"], "true");
     }
-    let pod = notebook();
-    let review = Review { namespace: Some("ab"), operation: Operation::Create, dry_run: false, pod: &pod };
-    let Outcome::Unchanged { warnings } = mutate(&review, &config(&instances), Output::Csi) else {
+    let Outcome::Unchanged { warnings } = create_in(Some("ab"), &notebook(), &instances, Output::Csi) else {
         panic!("was changed")
     };
     let [warning] = &warnings[..] else { panic!("{warnings:?}") };

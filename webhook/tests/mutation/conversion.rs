@@ -17,7 +17,10 @@ fn by_hand(flex: Value) -> Value {
                     {"name": "data", "mountPath": "/ro", "readOnly": true, "recursiveReadOnly": "Enabled"},
                 ]},
             ],
-            "initContainers": [{"name": "i", "volumeMounts": [{"name": "data", "mountPath": "/data"}]}],
+            "initContainers": [
+                {"name": "i", "volumeMounts": [{"name": "data", "mountPath": "/data"}]},
+                {"name": "sidecar", "restartPolicy": "Always", "volumeMounts": [{"name": "data", "mountPath": "/data"}]},
+            ],
             "volumes": [{"name": "data", "flexVolume": flex, "fieldOfTheFuture": 1}],
         },
     })
@@ -55,7 +58,10 @@ fn driver_becomes_driver_and_options_attributes() {
     assert_eq!(mounts(0)[0]["mountPropagation"], "HostToContainer");
     // What the author has chosen stays, and so does what Kubernetes would refuse.
     assert_eq!(mounts(1), &pod["spec"]["containers"][1]["volumeMounts"]);
-    assert_eq!(after["spec"]["initContainers"], pod["spec"]["initContainers"]);
+    let inits = |pod: &Value, index: usize| pod["spec"]["initContainers"][index]["volumeMounts"].clone();
+    assert_eq!(inits(&after, 0), inits(&pod, 0));
+    // A sidecar runs as long as the pod.
+    assert_eq!(inits(&after, 1)[0]["mountPropagation"], "HostToContainer");
     assert_eq!(create(&after, ONE, Output::Csi), Outcome::Unchanged { warnings: vec![] });
 }
 
@@ -91,6 +97,11 @@ fn options_that_cannot_be_mounted_are_refused_in_words() {
     assert!(message.starts_with(r#"volume "data": bucket "Alice": holds the uppercase letter"#), "{message}");
     let pod = by_hand(json!({"driver": "statcan.gc.ca/boathouse"}));
     assert!(denied(&pod, ONE, Output::Csi).starts_with(r#"volume "data": bucket is missing"#));
+    let pod = by_hand(json!({"driver": "statcan.gc.ca/boathouse", "options": {"uid": 1000}}));
+    assert!(denied(&pod, ONE, Output::Csi).starts_with(r#"volume "data": options: invalid type: integer"#));
+    let long = "x".repeat(64 << 10);
+    let pod = by_hand(json!({"driver": "statcan.gc.ca/boathouse", "options": {"bucket": long}}));
+    assert_eq!(denied(&pod, ONE, Output::Csi), r#"volume "data": options: longer than 65536 bytes"#);
 }
 
 #[test]

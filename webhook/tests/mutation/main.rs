@@ -12,7 +12,7 @@ mod taken;
 mod validity;
 
 use boathouse_webhook::instances::Config;
-use boathouse_webhook::mutate::{Operation, Outcome, Output, Review, mutate};
+use boathouse_webhook::mutate::{Outcome, Output, Pod, mutate};
 use serde_json::{Value, json};
 
 /// The instances file that is shipped: the legacy injector's two.
@@ -44,8 +44,14 @@ fn notebook() -> Value {
 
 /// What becomes of a pod that is made in namespace `alice`.
 fn create(pod: &Value, instances: &str, output: Output) -> Outcome {
-    let review = Review { namespace: Some("alice"), operation: Operation::Create, dry_run: false, pod };
-    mutate(&review, &config(instances), output)
+    create_in(Some("alice"), pod, instances, output)
+}
+
+/// What becomes of a pod whose request names `namespace`.
+fn create_in(namespace: Option<&str>, pod: &Value, instances: &str, output: Output) -> Outcome {
+    let text = pod.to_string();
+    let pod = Pod::parse(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    mutate(&pod, namespace, &config(instances), output)
 }
 
 /// The patched pod, which has to be valid, and the warnings.

@@ -1,6 +1,8 @@
 //! What the legacy injector answered to 18 reviews, and what this webhook answers to them.
 
-use boathouse_webhook::mutate::{Operation, Outcome, Output, Review, mutate};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use boathouse_webhook::mutate::{Outcome, Output};
 use serde_json::Value;
 
 use super::{LEGACY, apply, config, validity};
@@ -24,19 +26,21 @@ fn recorded() -> Vec<Value> {
 }
 
 fn answer(recorded: &Value) -> Outcome {
-    let request = &recorded["request"]["request"];
-    let operation = match request["operation"].as_str() {
-        Some("CREATE") => Operation::Create,
-        Some("UPDATE") => Operation::Update,
-        other => panic!("operation {other:?}"),
-    };
-    let review = Review {
-        namespace: request["namespace"].as_str(),
-        operation,
-        dry_run: request["dryRun"] == true,
-        pod: &request["object"],
-    };
-    mutate(&review, &config(LEGACY), Output::FlexVolume)
+    let asked = recorded["request"].to_string();
+    let answer =
+        boathouse_webhook::review::answer(asked.as_bytes(), &config(LEGACY), Output::FlexVolume).unwrap();
+    let answer: Value = serde_json::from_slice(&answer.body).unwrap();
+    let response = &answer["response"];
+    let warnings = response["warnings"].as_array().into_iter().flatten();
+    let warnings = warnings.map(|warning| warning.as_str().unwrap().to_owned()).collect();
+    match response["patch"].as_str() {
+        Some(patch) => {
+            let patch = serde_json::from_slice(&STANDARD.decode(patch).unwrap()).unwrap();
+            Outcome::Patched { patch, warnings }
+        }
+        None if response["allowed"] == true => Outcome::Unchanged { warnings },
+        None => Outcome::Denied { message: response["status"]["message"].as_str().unwrap().to_owned() },
+    }
 }
 
 /// Whether the API server could do anything with a recorded answer.

@@ -3,20 +3,18 @@
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod files;
+mod limits;
 mod program;
 
 use files::{Authority, Files, authority, write_pair};
 use nix::sys::signal::Signal;
 use program::Program;
 use reqwest::{ClientBuilder, Response, Version};
-use rustls::pki_types::ServerName;
 use serde_json::Value;
 use std::process::Command;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
 const REVIEW: &str = include_str!("../data/review.json");
 
@@ -95,12 +93,7 @@ async fn new_instances_are_used_and_broken_ones_are_not() {
 async fn a_request_under_way_is_answered_and_the_next_connection_refused() {
     let root = authority("root");
     let program = Program::start(&Files::new(&root));
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(root.der().clone()).unwrap();
-    let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    let name = ServerName::try_from("127.0.0.1").unwrap();
-    let stream = TcpStream::connect(program.reviews).await.unwrap();
-    let mut connection = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+    let mut connection = limits::connect(&program, &root).await;
 
     let body = REVIEW;
     let length = body.len();
