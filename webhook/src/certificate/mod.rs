@@ -3,8 +3,22 @@
 //! Makes an authority and a serving certificate, keeps them in a Secret and tells the API server, once or as often as
 //! it is run. The authority's key is thrown away, so that nothing it signs can follow; renewing makes another
 //! authority, and the old one stays trusted until pods have the new Secret.
+//!
+//! What pods serve is trusted after each step, so that a Job may die behind any of them; the next run goes on:
+//!
+//! ```text
+//!                   before   1. widen caBundle   2. write Secret   3. narrow caBundle
+//! caBundle trusts   old      old, new            old, new          new, old: the Secret's ca.crt
+//! pods serve        old      old                 old, soon new     old, soon new
+//! ```
+//!
+//! A Secret that is good needs only step 3. Each step changes only what was read before it, and whoever finds that
+//! somebody else was faster begins again.
 
+mod bundle;
 mod cluster;
+mod configuration;
+mod judge;
 mod made;
 
 pub use crate::certificate::cluster::ClusterError;
