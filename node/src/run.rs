@@ -64,7 +64,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 
     let limit = |value: u64| (value > 0).then_some(value);
     let limits = Limits { memory: limit(args.mount_memory_limit), pids: limit(args.mount_pids_limit) };
-    let publisher = publisher(&args, node_metrics, Host::find(limits)?)?;
+    let host = Host::find(limits)?;
+    let host_root = host.root();
+    let publisher = publisher(&args, node_metrics, host)?;
     let found = publisher.mounts.adopt().await.context("take over the mounts of an earlier run")?;
     tracing::info!(
         alive = found.alive,
@@ -95,7 +97,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     };
     if args.flex {
         let (driver, directories) = (args.flex_driver.clone(), args.flex_install_dirs.clone());
-        tokio::task::spawn_blocking(move || install_everywhere(&driver, &directories));
+        tokio::task::spawn_blocking(move || install_everywhere(&driver, &directories, host_root));
     }
     let routes = Routes::new(CsiIdentity::new(vec![ControllerService], readiness).into_service())
         .add_service(node.into_service());

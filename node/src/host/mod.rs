@@ -63,8 +63,8 @@ impl Host {
     /// In a container, when keepers could not leave it. On a host nothing is an error: mounts then go without limits.
     pub fn find(limits: Limits) -> Result<Self, HostError> {
         let namespaces = Namespaces::of_host()?;
-        let root = Path::new(if namespaces.is_some() { "/proc/1/root" } else { "/" });
-        let prepared = Cgroups::prepare(root, namespaces.is_some(), cgroups::NAME, limits);
+        let prepared =
+            Cgroups::prepare(root(namespaces.is_some()), namespaces.is_some(), cgroups::NAME, limits);
         let cgroups = match (prepared, &namespaces) {
             (Ok(cgroups), Some(_)) if cgroups.count() == 0 => {
                 return Err(HostError::NoCgroups(cgroups.missing().join("; ")));
@@ -86,6 +86,12 @@ impl Host {
         Ok(Self { namespaces: namespaces.map(Arc::new), cgroups })
     }
 
+    /// Where the host's root directory is reached.
+    #[must_use]
+    pub fn root(&self) -> &'static Path {
+        root(self.namespaces.is_some())
+    }
+
     /// Checks that a directory is the host's under the same path, and that mounts in it reach the host.
     ///
     /// # Errors
@@ -94,7 +100,7 @@ impl Host {
         if self.namespaces.is_none() {
             return Ok(());
         }
-        let hosts = Path::new("/proc/1/root").join(path.strip_prefix("/").unwrap_or(path));
+        let hosts = self.root().join(path.strip_prefix("/").unwrap_or(path));
         let id = |path: &Path| std::fs::metadata(path).map(|it| (it.dev(), it.ino())).ok();
         if id(path).is_none() || id(path) != id(&hosts) {
             return Err(HostError::OtherDirectory { path: path.to_owned() });
@@ -132,6 +138,10 @@ impl Host {
             tracing::warn!(%error, "a cgroup of a mount that is gone stays");
         }
     }
+}
+
+fn root(in_container: bool) -> &'static Path {
+    Path::new(if in_container { "/proc/1/root" } else { "/" })
 }
 
 /// Where one keeper is born.

@@ -3,10 +3,16 @@
 //! Kubelet watches its volume plugin directory and everything below: each event makes it run the driver's `init`
 //! again, except for names that begin with a dot. So the driver appears by one rename, an unchanged one is not
 //! touched, and nothing else is ever written there.
+//!
+//! The directory is the node's, found below the node's root and not among the mounts of a container: it may lie within
+//! another directory that is mounted there, and a mount on top of that would reach the node.
 
 use crate::install::{InstallError, digest, replace};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -49,16 +55,18 @@ impl FromStr for InstallDir {
 pub enum FlexDriverError {
     /// None of the known directories.
     #[error(
-        "no volume plugin directory of kubelet found among {KNOWN:?}; mount the one of this node (kubelet's \
-         --volume-plugin-dir) into the container at the same path and name it with --flex-install-dir"
+        "no volume plugin directory of kubelet found among {KNOWN:?}; name the one of this node (kubelet's \
+         --volume-plugin-dir) with --flex-install-dir"
     )]
     NoDirectory,
-    /// The named directory is not there.
-    #[error(
-        "volume plugin directory {0} is not there; mount it into the container at the same path, or name another with \
-         --flex-install-dir"
-    )]
-    Missing(PathBuf),
+    /// The named directory cannot be opened.
+    #[error("volume plugin directory {path}: {source}; name another with --flex-install-dir")]
+    Directory {
+        /// The directory on the node.
+        path: PathBuf,
+        /// The system's answer.
+        source: Errno,
+    },
     /// It cannot be written to.
     #[error(
         "volume plugin directory {0} is read-only; choose a writable one with --flex-install-dir and kubelet's \
@@ -74,14 +82,20 @@ pub enum FlexDriverError {
         source: io::Error,
     },
     /// A step failed.
-    #[error(transparent)]
-    Copy(#[from] InstallError),
+    #[error("volume plugin directory {path}: {source}")]
+    Copy {
+        /// The directory on the node.
+        path: PathBuf,
+        /// The step.
+        source: InstallError,
+    },
 }
 
-/// Installs the driver in each directory; one that fails does not stop the others. Says in the log what was done.
-pub fn install_everywhere(driver: &Path, directories: &[InstallDir]) {
+/// Installs the driver in each directory below the node's `root`; one that fails does not stop the others. Says in the
+/// log what was done.
+pub fn install_everywhere(driver: &Path, directories: &[InstallDir], root: &Path) {
     for directory in directories {
-        match install(driver, directory, Path::new("/")) {
+        match install(driver, directory, root) {
             Ok((path, true)) => tracing::info!(path = %path.display(), "installed the FlexVolume driver"),
             Ok((path, false)) => {
                 tracing::info!(path = %path.display(), "the FlexVolume driver is installed already");
@@ -93,30 +107,51 @@ pub fn install_everywhere(driver: &Path, directories: &[InstallDir]) {
     }
 }
 
-/// Where the driver is now, and whether it was put there by this call. The known directories are looked for below
-/// `root`.
+/// A directory of the node.
+struct Directory {
+    /// Its path there.
+    path: PathBuf,
+    opened: OwnedFd,
+}
+
+impl Directory {
+    /// Links of the node's lead where they do on the node (`RESOLVE_IN_ROOT` of openat2(2)).
+    fn open(root: &Path, path: &Path) -> Result<Self, Errno> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let root = nix::fcntl::open(root, flags, nix::sys::stat::Mode::empty())?;
+        let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_IN_ROOT);
+        Ok(Self { path: path.to_owned(), opened: openat2(&root, path, how)? })
+    }
+
+    /// Where this process reaches it.
+    fn reached(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.opened.as_raw_fd()).into()
+    }
+}
+
+/// Where the driver is now on the node, and whether it was put there by this call.
 fn install(driver: &Path, directory: &InstallDir, root: &Path) -> Result<(PathBuf, bool), FlexDriverError> {
     let directory = match directory {
-        InstallDir::Path(path) if path.is_dir() => path.clone(),
-        InstallDir::Path(path) => return Err(FlexDriverError::Missing(path.clone())),
+        InstallDir::Path(path) => Directory::open(root, path)
+            .map_err(|source| FlexDriverError::Directory { path: path.clone(), source })?,
         InstallDir::Auto => KNOWN
             .into_iter()
-            .map(|known| root.join(known.strip_prefix('/').unwrap_or(known)))
-            .find(|path| path.is_dir())
+            .find_map(|known| Directory::open(root, Path::new(known)).ok())
             .ok_or(FlexDriverError::NoDirectory)?,
     };
     let missing = |source| FlexDriverError::NoDriver { path: driver.to_owned(), source };
     let wanted = File::open(driver).and_then(|mut file| digest(&mut file)).map_err(missing)?;
-    let installed = directory.join(DRIVER).join(NAME);
+    let shown = directory.path.join(DRIVER).join(NAME);
+    let installed = directory.reached().join(DRIVER).join(NAME);
     if File::open(&installed).and_then(|mut file| digest(&mut file)).is_ok_and(|there| there == wanted) {
-        return Ok((installed, false));
+        return Ok((shown, false));
     }
-    match put(driver, &directory, &installed) {
-        Ok(()) => Ok((installed, true)),
+    match put(driver, &directory.reached(), &installed) {
+        Ok(()) => Ok((shown, true)),
         Err(InstallError::Io { source, .. }) if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
-            Err(FlexDriverError::ReadOnly(directory))
+            Err(FlexDriverError::ReadOnly(directory.path))
         }
-        Err(error) => Err(error.into()),
+        Err(source) => Err(FlexDriverError::Copy { path: directory.path, source }),
     }
 }
 
@@ -156,57 +191,92 @@ mod tests {
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
+    /// A node with the driver of this content beside it.
+    struct Node {
+        tree: tempfile::TempDir,
+    }
+
+    impl Node {
+        fn new() -> Self {
+            let node = Self { tree: tempfile::tempdir().unwrap() };
+            fs::create_dir(node.tree.path().join("root")).unwrap();
+            node.driver("one");
+            node
+        }
+
+        fn driver(&self, content: &str) {
+            fs::write(self.tree.path().join("boathouse"), content).unwrap();
+        }
+
+        /// Where a path of the node is.
+        fn on(&self, path: &str) -> PathBuf {
+            self.tree.path().join("root").join(path.trim_start_matches('/'))
+        }
+
+        fn install(&self, directory: &InstallDir) -> Result<(PathBuf, bool), FlexDriverError> {
+            install(&self.tree.path().join("boathouse"), directory, &self.tree.path().join("root"))
+        }
+    }
+
     #[test]
     fn the_driver_appears_whole_and_is_left_alone_after() {
-        let tree = tempfile::tempdir().unwrap();
-        let driver = tree.path().join("boathouse");
-        fs::write(&driver, "one").unwrap();
-        let plugins = tree.path().join("exec");
-        fs::create_dir(&plugins).unwrap();
-        let directory = InstallDir::Path(plugins.clone());
+        let node = Node::new();
+        fs::create_dir(node.on("/exec")).unwrap();
+        let directory = InstallDir::Path("/exec".into());
 
-        let (path, new) = install(&driver, &directory, Path::new("/")).unwrap();
-        assert!(new && path == plugins.join("statcan.gc.ca~boathouse/boathouse"));
+        let (path, new) = node.install(&directory).unwrap();
+        assert!(new && path == Path::new("/exec/statcan.gc.ca~boathouse/boathouse"));
+        let path = node.on(path.to_str().unwrap());
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o755);
         let changed = (fs::metadata(&path).unwrap().ino(), fs::metadata(&path).unwrap().ctime_nsec());
-        assert!(!install(&driver, &directory, Path::new("/")).unwrap().1);
+        assert!(!node.install(&directory).unwrap().1);
         assert_eq!((fs::metadata(&path).unwrap().ino(), fs::metadata(&path).unwrap().ctime_nsec()), changed);
 
-        fs::write(&driver, "two").unwrap();
-        assert!(install(&driver, &directory, Path::new("/")).unwrap().1);
+        node.driver("two");
+        assert!(node.install(&directory).unwrap().1);
         assert_eq!(fs::read(&path).unwrap(), b"two");
-        assert_eq!(names(&plugins), ["statcan.gc.ca~boathouse"]);
+        assert_eq!(names(&node.on("/exec")), ["statcan.gc.ca~boathouse"]);
         assert_eq!(names(path.parent().unwrap()), ["boathouse"]);
     }
 
     #[test]
     fn the_directory_of_the_distribution_is_found() {
-        let tree = tempfile::tempdir().unwrap();
-        let driver = tree.path().join("driver");
-        fs::write(&driver, "one").unwrap();
-        let error = install(&driver, &InstallDir::Auto, tree.path()).unwrap_err().to_string();
+        let node = Node::new();
+        let error = node.install(&InstallDir::Auto).unwrap_err().to_string();
         assert!(error.contains("--flex-install-dir") && error.contains("/etc/kubernetes"), "{error}");
         for known in KNOWN.into_iter().rev() {
-            let directory = tree.path().join(known.trim_start_matches('/'));
-            fs::create_dir_all(&directory).unwrap();
-            let (path, new) = install(&driver, &InstallDir::Auto, tree.path()).unwrap();
-            assert!(new && path.starts_with(&directory), "{known}");
+            fs::create_dir_all(node.on(known)).unwrap();
+            let (path, new) = node.install(&InstallDir::Auto).unwrap();
+            assert!(new && path.starts_with(known), "{known}");
+            assert!(node.on(path.to_str().unwrap()).is_file());
         }
     }
 
     #[test]
+    fn links_lead_where_they_do_on_the_node() {
+        let node = Node::new();
+        fs::create_dir_all(node.on("/var/home/flex")).unwrap();
+        std::os::unix::fs::symlink("/var/home", node.on("/home")).unwrap();
+        let (path, _) = node.install(&InstallDir::Path("/home/flex".into())).unwrap();
+        assert_eq!(path, Path::new("/home/flex/statcan.gc.ca~boathouse/boathouse"));
+        assert!(node.on("/var/home/flex/statcan.gc.ca~boathouse/boathouse").is_file());
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
-        let tree = tempfile::tempdir().unwrap();
-        let here = InstallDir::Path(tree.path().to_owned());
-        let error = install(Path::new("/none/boathouse"), &here, Path::new("/")).unwrap_err().to_string();
+        let node = Node::new();
+        let said =
+            |directory: &str| node.install(&InstallDir::Path(directory.into())).unwrap_err().to_string();
+        assert!(
+            said("/none/exec").contains("/none/exec: ENOENT") && said("/none").contains("--flex-install-dir")
+        );
+        let here = InstallDir::Path("/".into());
+        let error = install(Path::new("/none/boathouse"), &here, node.tree.path()).unwrap_err().to_string();
         assert!(error.contains("/none/boathouse") && error.contains("--flex-driver"), "{error}");
-        let missing = InstallDir::Path("/none/exec".into());
-        let error = install(Path::new("/bin/true"), &missing, Path::new("/")).unwrap_err().to_string();
-        assert!(error.contains("/none/exec") && error.contains("--flex-install-dir"), "{error}");
         // Nothing can be made in /proc, not even by root.
         let closed = InstallDir::Path("/proc".into());
         let error = install(Path::new("/bin/true"), &closed, Path::new("/")).unwrap_err().to_string();
-        assert!(error.contains("/proc/.statcan.gc.ca~boathouse"), "{error}");
+        assert!(error.contains("directory /proc: ") && error.contains(".statcan.gc.ca~boathouse"), "{error}");
         assert!("exec".parse::<InstallDir>().unwrap_err().contains("absolute"));
     }
 }

@@ -47,13 +47,6 @@ app.kubernetes.io/component: {{ .component }}
 {{- hasPrefix (printf "%s/" (clean .outer)) (printf "%s/" (clean .inner)) }}
 {{- end }}
 
-{{/* Whether kubelet's volume-plugin directory needs a mount of its own. Below kubelet's directory it is there already, and a
-     mount on it would reach the node with each start of the pod, on top of the one before. */}}
-{{- define "boathouse.mountsPluginDir" -}}
-{{- $within := include "boathouse.within" (dict "outer" .Values.node.kubeletDir "inner" .Values.flexVolume.pluginDir) }}
-{{- and .Values.flexVolume.install (ne $within "true") }}
-{{- end }}
-
 {{/* What the schema cannot say in words: values that need each other. */}}
 {{- define "boathouse.check" -}}
 {{- if and .Values.flexVolume.install (not .Values.flexVolume.enabled) }}
