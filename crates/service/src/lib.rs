@@ -7,12 +7,13 @@
 //! | [`border`] | errors to [`tonic::Status`], logged once; work that outlives its caller's deadline |
 //! | [`csi_identity`] | the CSI Identity service of the node and the controller |
 //! | [`metrics`] | `/metrics`, `/healthz` and `/readyz` over HTTP |
-//! | [`args`], [`logs`], [`shutdown`], [`tls`] | start-up and stop of a process |
+//! | [`args`], [`logs`], [`memory`], [`shutdown`], [`tls`] | start-up and stop of a process |
 
 pub mod args;
 pub mod border;
 pub mod csi_identity;
 pub mod logs;
+pub mod memory;
 pub mod metrics;
 mod panics;
 pub mod serve;

@@ -2,7 +2,10 @@
 
 use std::panic::PanicHookInfo;
 use thiserror::Error;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::layer;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// What the user's filter is added to. rustify and vaultrs log every 4xx several times at ERROR, h2 and hyper
 /// log every frame at DEBUG; errors worth reading are logged once by our own code.
@@ -63,22 +66,24 @@ pub enum LogError {
 /// # Errors
 /// When the filter does not parse or logging was started before.
 pub fn init(format: Format, filter: &str) -> Result<(), LogError> {
-    let subscriber = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(parse(filter)?);
+    let subscriber = tracing_subscriber::registry().with(parse(filter)?);
+    let lines = layer().with_writer(std::io::stderr);
     match format {
-        Format::Text => subscriber.with_ansi(false).try_init(),
-        Format::Json => subscriber.json().flatten_event(true).with_current_span(true).try_init(),
+        Format::Text => subscriber.with(lines.with_ansi(false)).try_init(),
+        Format::Json => subscriber.with(lines.json().flatten_event(true).with_current_span(true)).try_init(),
     }
     .map_err(|_| LogError::Twice)?;
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
 }
 
-fn parse(filter: &str) -> Result<EnvFilter, LogError> {
+/// `Targets` and not `EnvFilter`: nobody asks for spans and fields here, and that brings a machine for regular expressions.
+fn parse(filter: &str) -> Result<Targets, LogError> {
     let all = match filter.trim() {
         "" => BASE.to_owned(),
         given => format!("{BASE},{given}"),
     };
-    EnvFilter::try_new(all).map_err(|source| LogError::Filter { filter: filter.to_owned(), source })
+    all.parse().map_err(|source| LogError::Filter { filter: filter.to_owned(), source })
 }
 
 /// For clap: a filter that does not parse is a usage error, told before there is a log.

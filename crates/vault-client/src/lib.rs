@@ -29,6 +29,6 @@ pub use error::{Operation, VaultError};
 pub use transport::BODY_LIMIT;
 pub use types::{AuthKind, AuthMethod, Health, Leased, S3Credentials, Session, TokenInfo};
 
-/// Directives for a `tracing_subscriber::EnvFilter` that silence the request library: it logs every failure once
+/// Directives for a filter of `tracing_subscriber` that silence the request library: it logs every failure once
 /// per layer it passes, and the error returned by this crate already says all of it.
 pub const QUIET_TARGETS: &str = "rustify=off";

@@ -7,6 +7,7 @@
 use crate::metrics::Metrics;
 use axum::Router;
 use axum::http::Request;
+use boathouse_service::memory;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
@@ -107,6 +108,7 @@ impl Listener {
                         if let Err(error) = served.await {
                             tracing::debug!(%peer, %error, "connection ended");
                         }
+                        memory::give_back();
                     });
                 }
                 Err(error) => {

@@ -1,0 +1,22 @@
+//! What a process may waste.
+
+/// Lets all threads share one heap. By default each has its own with glibc, which keeps what it once had; our servers
+/// allocate little and run for months on every node. To be called before there are threads.
+pub fn share_heap() {
+    #[cfg(target_env = "gnu")]
+    {
+        // SAFETY: mallopt(3) sets a number within the allocator, and no other thread is allocating yet. What it
+        // returns says whether it did, and nothing depends on that.
+        let _ = unsafe { nix::libc::mallopt(nix::libc::M_ARENA_MAX, 1) };
+    }
+}
+
+/// Gives memory that is free back to the system, which takes some microseconds. For when a burst is over: without it a
+/// process keeps about what it once needed.
+pub fn give_back() {
+    #[cfg(target_env = "gnu")]
+    {
+        // SAFETY: malloc_trim(3) looks at free memory alone, under the allocator's own locks.
+        let _ = unsafe { nix::libc::malloc_trim(0) };
+    }
+}
