@@ -66,12 +66,40 @@ impl Kubectl {
         self.feed(&["apply", "--server-side", "--force-conflicts", "-f", "-"], &list.to_string()).map(drop)
     }
 
-    /// What would happen if an object were created, webhooks included.
+    /// What would happen if an object were created, webhooks included. Fields that Kubernetes does not know are passed over.
     ///
     /// # Errors
     /// The API server's words.
     pub fn dry_run(&self, object: &Value) -> anyhow::Result<()> {
-        self.feed(&["create", "--dry-run=server", "-f", "-"], &object.to_string()).map(drop)
+        self.feed(&["create", "--dry-run=server", "--validate=ignore", "-f", "-"], &object.to_string())
+            .map(drop)
+    }
+
+    /// Whether the API server would take a stream of YAML documents.
+    ///
+    /// # Errors
+    /// The API server's words.
+    pub fn takes(&self, documents: &str) -> anyhow::Result<()> {
+        self.feed(&["apply", "--dry-run=server", "-f", "-"], documents).map(drop)
+    }
+
+    /// With another identity than the administrator's: that of `token`.
+    ///
+    /// # Errors
+    /// Its words on standard error.
+    pub fn run_as(&self, token: &str, arguments: &[&str]) -> anyhow::Result<String> {
+        let config = self.config.with_file_name("token.kubeconfig");
+        let authority = self.config.with_file_name("ca.crt");
+        let content = serde_json::json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{ "name": "c", "cluster": { "server": super::API, "certificate-authority": authority } }],
+            "users": [{ "name": "u", "user": { "token": token } }],
+            "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "u" } }],
+            "current-context": "c",
+        });
+        std::fs::write(&config, content.to_string()).context("write a kubeconfig")?;
+        Self { config, ..self.clone() }.run(arguments)
     }
 
     /// One object; `None` when it is not there.

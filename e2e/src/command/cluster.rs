@@ -2,10 +2,11 @@
 
 use crate::cluster::Cluster;
 use crate::place::{LOG, Place};
-use crate::warden;
+use crate::{suite, warden};
 use anyhow::{Context as _, bail};
 use boathouse_testkit::parts::KubernetesParts;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -39,9 +40,17 @@ pub(super) fn up(place: &Place) -> anyhow::Result<ExitCode> {
     command.stdout(output.try_clone().context("share the log")?).stderr(output);
     // Ctrl-C here is not meant for it.
     command.process_group(0);
+    // Before there is anything to end.
+    let interrupted = Interrupted::watch()?;
     let mut child = command.spawn().context("start the cluster's warden")?;
     let mut shown = 0;
     loop {
+        if interrupted.seen()? {
+            println!("interrupted: ending what there is of the cluster");
+            kill(Pid::from_raw(child.id().try_into()?), Signal::SIGTERM).context("ask the cluster to end")?;
+            child.wait().context("wait for the cluster's end")?;
+            return Ok(ExitCode::from(130));
+        }
         let progress = place.read(PROGRESS).unwrap_or_default();
         for line in progress.lines().skip(shown) {
             println!("  {:5.1} s  {line}", began.elapsed().as_secs_f64());
@@ -66,6 +75,24 @@ pub(super) fn up(place: &Place) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Ctrl-C and SIGTERM, looked for between steps instead of ending this process.
+struct Interrupted(SignalFd);
+
+impl Interrupted {
+    fn watch() -> anyhow::Result<Self> {
+        let mut signals = SigSet::empty();
+        signals.add(Signal::SIGINT);
+        signals.add(Signal::SIGTERM);
+        signals.thread_block().context("block signals")?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        SignalFd::with_flags(&signals, flags).map(Self).context("make a signalfd")
+    }
+
+    fn seen(&self) -> anyhow::Result<bool> {
+        Ok(self.0.read_signal().context("read a signal")?.is_some())
+    }
+}
+
 /// The work inside.
 pub(super) fn hold(place: &Place) -> anyhow::Result<ExitCode> {
     let parts = KubernetesParts::locate()?;
@@ -74,6 +101,8 @@ pub(super) fn hold(place: &Place) -> anyhow::Result<ExitCode> {
         let _ = writeln!(&progress, "{line}");
     };
     let cluster = Cluster::start(place, &parts, &say)?;
+    suite::first_pod(&cluster)?;
+    say("a pod has run");
     place.write(READY, "")?;
     cluster.watch()?;
     Ok(ExitCode::SUCCESS)

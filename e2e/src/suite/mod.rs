@@ -6,6 +6,7 @@ mod identity;
 mod keepers;
 mod node;
 mod notebook;
+mod packaging;
 mod pods;
 mod processes;
 mod product;
@@ -15,6 +16,7 @@ mod volumes;
 mod worker;
 mod world;
 
+use crate::cluster::Cluster;
 use crate::place::Place;
 use anyhow::Context as _;
 use boathouse_testkit::leftovers::Snapshot;
@@ -32,6 +34,7 @@ fn cases() -> Vec<Case<World>> {
         volumes::cases(),
         notebook::cases(),
         identity::cases(),
+        packaging::cases(),
         causes::cases(),
         node::cases(),
         keepers::cases(),
@@ -47,6 +50,20 @@ pub fn list() {
     for case in cases() {
         println!("{}", case.short());
     }
+}
+
+/// Runs a pod that does nothing, and removes it.
+///
+/// # Errors
+/// When it does not run; its events.
+pub fn first_pod(cluster: &Cluster) -> anyhow::Result<()> {
+    let kubectl = cluster.kubectl();
+    kubectl.wait("the default service account", pods::START, |kubectl| {
+        kubectl.get("serviceaccount", Some("default"), "default")
+    })?;
+    kubectl.apply(&[pods::idle("default", "first")])?;
+    pods::running(kubectl, "default", "first")?;
+    kubectl.run(&["delete", "pod", "-n", "default", "first", "--wait=false"]).map(drop)
 }
 
 /// Builds programs and images, then does `work` (arguments of this program) inside. Ctrl-C ends it and leaves nothing. `cargo

@@ -27,6 +27,7 @@ pub(super) fn cases() -> Vec<Case<World>> {
         alone!(the_node_is_drained),
         alone!(thirty_pods_at_once),
         alone!(the_startup_taint_goes),
+        alone!(the_plugin_changes_the_taints_of_its_node_and_nothing_else),
     ]
 }
 
@@ -219,4 +220,29 @@ fn the_startup_taint_goes(world: &mut World) -> anyhow::Result<()> {
         Ok(taints.iter().all(|one| one["key"] != json!(taint)).then_some(()))
     })?;
     world.product.ready(&world.cluster)
+}
+
+/// RBAC lets it patch nodes; an admission policy says which, and what of them.
+fn the_plugin_changes_the_taints_of_its_node_and_nothing_else(world: &mut World) -> anyhow::Result<()> {
+    let kubectl = world.cluster.kubectl();
+    let node = crate::warden::NODE;
+    let pod = world.product.pod(&world.cluster)?;
+    let account = ["create", "token", "boathouse-node", "-n", product::NAMESPACE];
+    let bound = ["--bound-object-kind=Pod", &format!("--bound-object-name={pod}")];
+    let its = kubectl.run(&[account.as_slice(), &bound].concat())?;
+    // Of the same account, but of no pod on this node.
+    let others = kubectl.run(&account)?;
+
+    let taint = |taint: &str, token: &str| kubectl.run_as(token.trim(), &["taint", "node", node, taint]);
+    taint("suite=:PreferNoSchedule", &its)?;
+    let denied = |outcome: anyhow::Result<String>, words: &str| -> anyhow::Result<()> {
+        let said = outcome.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        ensure!(said.contains(words), "not refused with {words:?}: {outcome:?}");
+        Ok(())
+    };
+    denied(taint("suite-", &others), "the Node it runs on and no other")?;
+    let label = kubectl.run_as(its.trim(), &["label", "node", node, "suite=yes"]);
+    denied(label, "the taints of its Node and nothing else")?;
+    taint("suite-", &its)?;
+    Ok(())
 }

@@ -1,14 +1,19 @@
 //! A notebook as its controller makes it, with nothing but an annotation: the webhook adds the volumes, and the
 //! directories are there.
 
+#[path = "../../../webhook/tests/mutation/pods.rs"]
+mod generated;
+
 use super::pods;
 use super::processes;
 use super::product::NAMESPACE;
 use super::runner::{Case, alone, beside};
 use super::world::World;
 use crate::cluster::Kubectl;
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use boathouse_testkit::stack::{ENGINE_MOUNT, SHARED_BUCKET, Tenant};
+use proptest::strategy::{Strategy as _, ValueTree as _};
+use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -29,6 +34,8 @@ pub(super) fn cases() -> Vec<Case<World>> {
         beside!(a_flex_volume_by_hand_becomes_csi),
         beside!(keys_rotate_while_a_notebook_writes),
         beside!(an_annotation_that_says_neither_yes_nor_no),
+        beside!(a_misspelt_output_of_a_namespace),
+        beside!(a_valid_pod_stays_valid),
         alone!(the_webhook_is_down),
         alone!(the_certificate_runs_out),
         alone!(an_optional_instance_is_dead),
@@ -186,6 +193,57 @@ fn an_annotation_that_says_neither_yes_nor_no(world: &World) -> anyhow::Result<(
     let said = refused.as_ref().err().map(ToString::to_string).unwrap_or_default();
     ensure!(said.contains(ANNOTATION) && said.contains("maybe"), "{refused:?}");
     Ok(())
+}
+
+/// The property of the webhook's own tests, judged by the API server: what it takes without the webhook, it takes with it.
+fn a_valid_pod_stays_valid(world: &World) -> anyhow::Result<()> {
+    const PODS: usize = 100;
+    let kubectl = world.cluster.kubectl();
+    let mut runner = TestRunner::deterministic();
+    let mut pods = Vec::new();
+    for number in 0..PODS {
+        let tree = generated::pod().new_tree(&mut runner);
+        let mut pod = tree.map_err(|reason| anyhow!("generate a pod: {reason}"))?.current();
+        pod["apiVersion"] = "v1".into();
+        if !pod["metadata"]["name"].is_null() {
+            pod["metadata"]["name"] = format!("pod-{number}").into();
+        }
+        for kind in ["containers", "initContainers"] {
+            for container in pod["spec"][kind].as_array_mut().into_iter().flatten() {
+                container["image"] = "localhost/busybox:1".into();
+            }
+        }
+        pods.push(pod);
+    }
+    let asking = pods.iter().filter(|pod| pod["metadata"]["annotations"][ANNOTATION] == "true").count();
+    ensure!(asking >= PODS / 10, "only {asking} pods ask for their directories");
+    // The webhook is never asked about the first one.
+    for (namespace, output) in
+        [("kube-system", None), ("valid-flex", Some("flexVolume")), ("valid-csi", Some("csi"))]
+    {
+        if let Some(output) = output {
+            tenant(world, namespace, output)?;
+        }
+        for pod in &mut pods {
+            pod["metadata"]["namespace"] = namespace.into();
+        }
+        let list = json!({ "apiVersion": "v1", "kind": "List", "items": pods });
+        kubectl.dry_run(&list).with_context(|| format!("pods in {namespace}"))?;
+    }
+    Ok(())
+}
+
+/// It would count as none, so it is refused where it is written.
+fn a_misspelt_output_of_a_namespace(world: &World) -> anyhow::Result<()> {
+    tenant(world, "misspelt", "csi")?;
+    let label = |value: &str| {
+        let label = format!("boathouse.statcan.gc.ca/output={value}");
+        world.cluster.kubectl().run(&["label", "namespace", "misspelt", "--overwrite", &label])
+    };
+    let refused = label("flexvolume");
+    let said = refused.as_ref().err().map(ToString::to_string).unwrap_or_default();
+    ensure!(said.contains("is \"flexvolume\"; write csi or flexVolume"), "{refused:?}");
+    label("flexVolume").map(drop)
 }
 
 /// Pods that ask for nothing are made all the same. Those that ask are refused, and made once it is back.

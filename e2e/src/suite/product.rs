@@ -18,7 +18,10 @@ pub(super) const NAMESPACE: &str = "boathouse-system";
 const RELEASE: &str = "boathouse";
 /// What an upgrade goes between.
 pub(super) const TAGS: [&str; 2] = ["e2e", "e2e-next"];
+/// Upgraded in the suite.
 const IMAGES: [&str; 2] = ["boathouse-node", "boathouse-webhook"];
+/// Run once.
+const OTHERS: [&str; 2] = ["boathouse-controller", "boathouse-openbao"];
 const READY: Duration = Duration::from_secs(120);
 
 /// Where the images are; outside the cluster's directory, made before it exists.
@@ -44,11 +47,16 @@ pub(super) fn images(programs: &Programs, parts: &Parts) -> anyhow::Result<()> {
     );
     for (tag, (programs, parts)) in TAGS.iter().zip([(programs, parts), (&upgraded.0, &upgraded.1)]) {
         let images = Images::new(programs, parts)?;
-        for name in IMAGES {
+        for name in images_of(tag) {
             images.write(name, tag, &directory().join(tag))?;
         }
     }
     Ok(())
+}
+
+fn images_of(tag: &str) -> impl Iterator<Item = &'static str> {
+    let others = if tag == TAGS[0] { OTHERS.as_slice() } else { &[] };
+    IMAGES.iter().chain(others).copied()
 }
 
 /// An instance of the webhook's configuration: a private directory and a shared one.
@@ -103,7 +111,7 @@ impl Product {
     /// Gives containerd the images.
     pub(super) fn import(cluster: &Cluster) -> anyhow::Result<()> {
         for tag in TAGS {
-            for name in IMAGES {
+            for name in images_of(tag) {
                 cluster.import(&directory().join(tag).join(format!("{name}.tar")))?;
             }
         }

@@ -40,6 +40,7 @@ fn every_field_has_its_row() {
         "name",
         "vaultMount",
         "endpoint",
+        "ca",
         "region",
         "basePath",
         "directories",

@@ -1,8 +1,9 @@
 //! How the instances file is read, and what is said about a wrong one.
 
 use boathouse_webhook::instances::Config;
+use boathouse_webhook::mutate::Output;
 
-use super::{LEGACY, ONE, config};
+use super::{LEGACY, ONE, config, notebook, patched};
 
 /// Line 1 is the first line of `text`.
 fn error(text: &str) -> String {
@@ -45,6 +46,14 @@ fn a_wrong_value_is_named_with_its_line() {
         (with("{profile}", "{user}"), 6, "instances[0].directories[0].bucket", "{profile} or {namespace}"),
         (with("{profile}", "UP"), 6, "instances[0].directories[0].bucket", "uppercase letter"),
         (with("name: private", "name: a/b"), 6, "instances[0].directories[0].name", "lowercase"),
+        (add("ca: My_CA"), 7, "instances[0].ca", "lowercase letters, digits and hyphens"),
+        (add("ca: \"-----BEGIN CERTIFICATE-----\""), 7, "instances[0].ca", "is a certificate, not a name"),
+        (
+            error(&format!("{}    ca: lake\n", ONE.replace("https://minio", "http://minio"))),
+            7,
+            "instances[0].ca",
+            "is not https and shows no certificate",
+        ),
         (add("region: -x"), 7, "instances[0].region", "hyphen"),
         (add("basePath: home"), 7, "instances[0].basePath", "absolute path"),
         (add("basePath: /home/../etc"), 7, "instances[0].basePath", "absolute path"),
@@ -109,6 +118,20 @@ fn two_directories_cannot_be_one() {
         second.replace("name: lake", "name: sea").to_owned() + "    basePath: /home/jovyan/minio/lake\n";
     let message = error(&format!("{ONE}{elsewhere}"));
     assert!(message.starts_with("line 7: instances[1].name: makes a second volume mounted at"), "{message}");
+}
+
+#[test]
+fn an_instances_authorities_are_those_of_all_its_directories() {
+    let instances = "instances:\n  - {name: lake, vaultMount: minio, endpoint: https://minio, ca: lake-1}\n";
+    for (output, attributes) in
+        [(Output::Csi, "/csi/volumeAttributes"), (Output::FlexVolume, "/flexVolume/options")]
+    {
+        let (after, _) = patched(&notebook(), instances, output);
+        for index in 1..=2 {
+            let ca = after.pointer(&format!("/spec/volumes/{index}{attributes}/ca"));
+            assert_eq!(ca.and_then(|ca| ca.as_str()), Some("lake-1"), "{after:#}");
+        }
+    }
 }
 
 #[test]

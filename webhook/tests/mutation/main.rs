@@ -6,6 +6,7 @@ mod cases;
 mod conversion;
 mod documentation;
 mod instances;
+mod pods;
 mod properties;
 mod replay;
 mod taken;
