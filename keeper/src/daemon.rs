@@ -102,7 +102,8 @@ impl Daemon {
             // As root this also drops the supplementary groups.
             .uid(spec.uid);
         if let Some(file) = &spec.ca_file {
-            command.env("SSL_CERT_FILE", file);
+            // Go reads the system's directory as well unless it is told another one.
+            command.env("SSL_CERT_FILE", file).env("SSL_CERT_DIR", "/nonexistent");
         }
         let (keeper, raw) = (getpid(), fuse.as_raw_fd());
         // SAFETY: `confine` makes only system calls, allocates nothing and takes no lock.

@@ -151,6 +151,11 @@ pub struct Args {
     #[arg(long, env = "BOATHOUSE_S3_CA_FILE", value_name = "FILE")]
     pub s3_ca_file: Option<PathBuf>,
 
+    /// Directory of further PEM bundles, `<name>.pem` each: a volume with `ca: <name>` trusts the authorities in that one
+    /// and no others. Read at each new mount; may be a mounted ConfigMap
+    #[arg(long, env = "BOATHOUSE_S3_CA_DIR", value_name = "DIR")]
+    pub s3_ca_dir: Option<PathBuf>,
+
     /// How long an S3 server may take to answer the first request of a mount
     #[arg(long, env = "BOATHOUSE_S3_TIMEOUT", value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub s3_timeout: Duration,

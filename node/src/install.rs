@@ -4,8 +4,10 @@
 //! contains a digest is never overwritten: an upgrade adds a directory beside the one running mounts use, and the
 //! old one goes when nobody uses it any more.
 
+mod authorities;
 mod collect;
 
+pub use authorities::{Authorities, AuthorityError, Trust};
 pub use collect::collect;
 
 use sha2::{Digest as _, Sha256};
@@ -21,8 +23,6 @@ pub struct Installed {
     pub keeper: PathBuf,
     /// The FUSE daemon.
     pub daemon: PathBuf,
-    /// PEM file with the certificate authorities of S3 endpoints; none for the system's.
-    pub ca_file: Option<PathBuf>,
     /// The directory of all of them.
     pub bin: PathBuf,
     /// Directory with the keeper under the names `fusermount3` and `fusermount`.
@@ -36,7 +36,7 @@ impl Installed {
     /// What a mount that is made now runs from.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
-        [&self.keeper, &self.daemon].into_iter().chain(&self.ca_file).cloned().collect()
+        vec![self.keeper.clone(), self.daemon.clone()]
     }
 }
 
@@ -94,20 +94,12 @@ struct Kind {
 
 const KEEPER: Kind = Kind { name: "boathouse-keeper", what: "keeper", flag: "--keeper", mode: 0o755 };
 const DAEMON: Kind = Kind { name: "goofys", what: "FUSE daemon goofys", flag: "--goofys", mode: 0o755 };
-const AUTHORITIES: Kind =
-    Kind { name: "ca.pem", what: "authorities of S3 servers", flag: "--s3-ca-file", mode: 0o644 };
 
-/// Installs both programs, and the file with authorities if there is one, below `state_dir` unless they are there
-/// already.
+/// Installs both programs below `state_dir` unless they are there already.
 ///
 /// # Errors
 /// See [`InstallError`].
-pub fn install(
-    state_dir: &Path,
-    keeper: &Path,
-    daemon: &Path,
-    ca_file: Option<&Path>,
-) -> Result<Installed, InstallError> {
+pub fn install(state_dir: &Path, keeper: &Path, daemon: &Path) -> Result<Installed, InstallError> {
     let bin = state_dir.join("bin");
     open_directory(&bin)?;
     let mountpoint = state_dir.join("empty");
@@ -115,7 +107,6 @@ pub fn install(
     reachable(state_dir, &bin)?;
     let keeper = copy(&bin, keeper, &KEEPER)?;
     let daemon = copy(&bin, daemon, &DAEMON)?;
-    let ca_file = ca_file.map(|file| copy(&bin, file, &AUTHORITIES)).transpose()?;
     let helpers = keeper.parent().unwrap_or(&bin).to_owned();
     for name in ["fusermount3", "fusermount"] {
         let link = helpers.join(name);
@@ -126,7 +117,7 @@ pub fn install(
             _ => {}
         }
     }
-    Ok(Installed { keeper, daemon, ca_file, bin, helpers, mountpoint })
+    Ok(Installed { keeper, daemon, bin, helpers, mountpoint })
 }
 
 /// A directory everybody may search.
@@ -151,6 +142,8 @@ fn reachable(state_dir: &Path, bin: &Path) -> Result<(), InstallError> {
 fn copy(bin: &Path, file: &Path, kind: &Kind) -> Result<PathBuf, InstallError> {
     let Kind { name, what, flag, mode } = *kind;
     let missing = |source| InstallError::Missing { what, path: file.to_owned(), flag, source };
+    // The links of a mounted ConfigMap change under the reader; what they lead to does not.
+    let file = &file.canonicalize().map_err(missing)?;
     let digest = digest(&mut File::open(file).map_err(missing)?).map_err(io_error("read", file))?;
     let directory = bin.join(&digest);
     open_directory(&directory)?;
@@ -215,13 +208,13 @@ mod tests {
     fn installs_once_and_beside_what_runs() {
         let tree = tree();
         let state = tree.path().join("state");
-        let first = install(&state, &tree.path().join("k"), &tree.path().join("g"), None).unwrap();
+        let first = install(&state, &tree.path().join("k"), &tree.path().join("g")).unwrap();
         let inode = fs::metadata(&first.daemon).unwrap().ino();
-        let again = install(&state, &tree.path().join("k"), &tree.path().join("g"), None).unwrap();
+        let again = install(&state, &tree.path().join("k"), &tree.path().join("g")).unwrap();
         assert_eq!(fs::metadata(&again.daemon).unwrap().ino(), inode);
         assert_eq!(fs::read(first.helpers.join("fusermount")).unwrap(), b"keeper");
         fs::write(tree.path().join("g"), "goofys, newer").unwrap();
-        let upgraded = install(&state, &tree.path().join("k"), &tree.path().join("g"), None).unwrap();
+        let upgraded = install(&state, &tree.path().join("k"), &tree.path().join("g")).unwrap();
         assert_ne!(upgraded.daemon, first.daemon);
         assert_eq!(fs::read(first.daemon).unwrap(), b"goofys");
     }
@@ -239,37 +232,20 @@ mod tests {
     #[test]
     fn a_missing_program_is_named_with_its_flag() {
         let tree = tree();
-        let error = install(&tree.path().join("s"), &tree.path().join("k"), Path::new("/none/goofys"), None)
-            .unwrap_err();
+        let error =
+            install(&tree.path().join("s"), &tree.path().join("k"), Path::new("/none/goofys")).unwrap_err();
         assert!(
             error.to_string().contains("/none/goofys") && error.to_string().contains("--goofys"),
             "{error}"
         );
     }
 
-    /// A ConfigMap's file lies in the container alone, and is readable for root alone if its volume says so.
-    #[test]
-    fn authorities_are_copied_and_readable_for_every_daemon() {
-        let tree = tree();
-        let (ca, state) = (tree.path().join("ca"), tree.path().join("s"));
-        fs::write(&ca, "PEM").unwrap();
-        fs::set_permissions(&ca, fs::Permissions::from_mode(0o400)).unwrap();
-        let installed = install(&state, &tree.path().join("k"), &tree.path().join("g"), Some(&ca)).unwrap();
-        let copy = installed.ca_file.clone().unwrap();
-        assert!(copy.starts_with(state.join("bin")) && installed.files().contains(&copy));
-        assert_eq!(fs::metadata(&copy).unwrap().mode() & 0o777, 0o644);
-        assert_eq!(fs::read(&copy).unwrap(), b"PEM");
-        fs::remove_file(&ca).unwrap();
-        let error = install(&state, &tree.path().join("k"), &tree.path().join("g"), Some(&ca)).unwrap_err();
-        assert!(error.to_string().contains("--s3-ca-file"), "{error}");
-    }
-
     #[test]
     fn a_closed_parent_is_named() {
         let tree = tree();
         fs::set_permissions(tree.path(), fs::Permissions::from_mode(0o700)).unwrap();
-        let error = install(&tree.path().join("s"), &tree.path().join("k"), &tree.path().join("g"), None)
-            .unwrap_err();
+        let error =
+            install(&tree.path().join("s"), &tree.path().join("k"), &tree.path().join("g")).unwrap_err();
         assert!(matches!(error, InstallError::Unreachable { mode: 0o700, .. }), "{error}");
     }
 }

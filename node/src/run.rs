@@ -3,7 +3,7 @@
 use crate::args::Args;
 use crate::host::Host;
 use crate::host::cgroups::Limits;
-use crate::install::install;
+use crate::install::{Authorities, install};
 use crate::kubelet::events::PodEvents;
 use crate::kubelet::flex_driver::install_everywhere;
 use crate::kubelet::registration::Registrar;
@@ -194,16 +194,16 @@ fn publisher(args: &Args, metrics: Metrics, host: Host) -> anyhow::Result<Publis
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o711);
     std::fs::set_permissions(&state_dir, mode).context("open the state directory for search")?;
     host.check_directory(&state_dir)?;
+    let installed = install(&state_dir, &args.keeper, &args.goofys)?;
+    let http = Http::new(HttpConfig { timeout: args.s3_timeout, ..HttpConfig::default() })?;
+    let (ca_file, ca_dir) = (args.s3_ca_file.as_deref(), args.s3_ca_dir.clone());
+    let authorities = Authorities::open(&installed.bin, http, ca_file, ca_dir)?;
     let config = MountsConfig {
         mounts_dir: state_dir.join("mounts"),
-        installed: install(&state_dir, &args.keeper, &args.goofys, args.s3_ca_file.as_deref())?,
+        installed,
+        authorities,
         poll: args.key_poll,
         host,
-        http: Http::new(HttpConfig {
-            ca_file: args.s3_ca_file.clone(),
-            timeout: args.s3_timeout,
-            ..HttpConfig::default()
-        })?,
         endpoint_timeout: args.s3_timeout,
         unmount_grace: args.unmount_grace,
         daemon_uids: args.daemon_uids.clone(),

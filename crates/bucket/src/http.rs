@@ -1,6 +1,6 @@
 //! The connections, shared by all buckets of a process.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -34,6 +34,17 @@ impl Default for HttpConfig {
 #[error("S3 {0}")]
 pub struct HttpError(#[from] pub ClientError);
 
+impl HttpError {
+    /// What is wrong, without the CA file's path: for who knows that file by another name.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match &self.0 {
+            ClientError::CaFile { source, .. } => source.to_string(),
+            ClientError::CaContent { reason, .. } | ClientError::Setup(reason) => reason.clone(),
+        }
+    }
+}
+
 /// Pools of connections to S3 endpoints. Make one per process (and CA file) and clone it: clones share the pools.
 #[derive(Clone, Debug)]
 pub struct Http(Arc<Pools>);
@@ -61,6 +72,16 @@ impl Http {
             let _ = tls.set(Ok(client(Authorities::Only(path), &config)?));
         }
         Ok(Self(Arc::new(Pools { config, plain, tls })))
+    }
+
+    /// The same with the authorities of a PEM bundle and no others. Connections of plain http are shared.
+    ///
+    /// # Errors
+    /// An unreadable or empty CA file.
+    pub fn trusting(&self, ca_file: &Path) -> Result<Self, HttpError> {
+        let config = HttpConfig { ca_file: Some(ca_file.to_owned()), ..self.0.config.clone() };
+        let tls = OnceLock::from(Ok(client(Authorities::Only(ca_file), &config)?));
+        Ok(Self(Arc::new(Pools { config, plain: self.0.plain.clone(), tls })))
     }
 
     pub(crate) fn client(&self, scheme: &str) -> Result<&reqwest::Client, Failure> {

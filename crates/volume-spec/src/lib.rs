@@ -28,6 +28,7 @@
 //! # Ok::<(), volume_spec::SpecError>(())
 //! ```
 
+mod authority;
 mod base64;
 mod bucket;
 mod endpoint;
@@ -46,6 +47,7 @@ pub mod static_keys;
 pub mod tokens;
 mod vault_path;
 
+pub use authority::AuthorityName;
 pub use bucket::{BucketName, Prefix};
 pub use endpoint::Endpoint;
 pub use error::{Shown, SpecError};

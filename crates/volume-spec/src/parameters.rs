@@ -7,13 +7,15 @@ use crate::bucket::parse_bucket;
 use crate::error::plain;
 use crate::scalars::parse_id;
 use crate::{
-    Endpoint, MAX_VAULT_TTL, Mode, Region, Shown, SpecError, VaultPath, VolumeSpec, go_bool, go_duration,
+    AuthorityName, Endpoint, MAX_VAULT_TTL, Mode, Region, Shown, SpecError, VaultPath, VolumeSpec, go_bool,
+    go_duration,
 };
 
 /// The keys of a volume, the same in `csi.volumeAttributes` and `flexVolume.options`.
-pub const KEYS: [&str; 11] = [
+pub const KEYS: [&str; 12] = [
     "bucket",
     "endpoint",
+    "ca",
     "region",
     "uid",
     "gid",
@@ -97,10 +99,11 @@ fn parse_fields(fields: &BTreeMap<&str, &str>, strictness: Strictness) -> Result
             });
         }
     };
-    Ok(VolumeSpec {
+    let spec = VolumeSpec {
         bucket,
         prefix,
         endpoint: get("endpoint").map(Endpoint::parse).transpose()?,
+        ca: get("ca").map(AuthorityName::parse).transpose()?,
         region: get("region").map(Region::parse).transpose()?,
         uid: get("uid").map(|text| parse_id("uid", text)).transpose()?,
         gid: get("gid").map(|text| parse_id("gid", text)).transpose()?,
@@ -119,7 +122,9 @@ fn parse_fields(fields: &BTreeMap<&str, &str>, strictness: Strictness) -> Result
         },
         debug_s3: flag("debug_s3")?,
         optional: flag("optional")?,
-    })
+    };
+    spec.check_ca()?;
+    Ok(spec)
 }
 
 fn parse_ttl(text: &str, strictness: Strictness) -> Result<Option<Duration>, SpecError> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BucketName, Endpoint, Mode, Prefix, Region, VaultPath};
+use crate::{AuthorityName, BucketName, Endpoint, Mode, Prefix, Region, SpecError, VaultPath};
 
 /// The longest `vault-ttl`: ten years of 365 days.
 pub const MAX_VAULT_TTL: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -25,6 +25,9 @@ pub struct VolumeSpec {
     /// The S3 server; the driver's default when unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<Endpoint>,
+    /// Who vouches for an https server; the operator's authorities for all servers when unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<AuthorityName>,
     /// The region requests are signed for; the driver's default when unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<Region>,
@@ -65,6 +68,7 @@ impl VolumeSpec {
             bucket,
             prefix: None,
             endpoint: None,
+            ca: None,
             region: None,
             uid: None,
             gid: None,
@@ -74,6 +78,23 @@ impl VolumeSpec {
             vault_ttl: None,
             debug_s3: false,
             optional: false,
+        }
+    }
+
+    /// Refuses authorities for a server that shows no certificate. An endpoint that is unset is not judged: call it again
+    /// once a default is filled in.
+    ///
+    /// # Errors
+    /// [`SpecError::Invalid`] for the field `ca`, naming the endpoint.
+    pub fn check_ca(&self) -> Result<(), SpecError> {
+        match (&self.ca, &self.endpoint) {
+            (Some(ca), Some(endpoint)) if !endpoint.is_https() => Err(SpecError::invalid(
+                "ca",
+                ca.as_str(),
+                format!("endpoint {endpoint} is not https and shows no certificate"),
+                "write an https:// endpoint, or leave ca out",
+            )),
+            _ => Ok(()),
         }
     }
 
@@ -93,6 +114,7 @@ impl VolumeSpec {
         let fields = [
             ("bucket", Some(self.bucket_and_prefix())),
             ("endpoint", self.endpoint.as_ref().map(ToString::to_string)),
+            ("ca", self.ca.as_ref().map(ToString::to_string)),
             ("region", self.region.as_ref().map(ToString::to_string)),
             ("uid", self.uid.map(|id| id.to_string())),
             ("gid", self.gid.map(|id| id.to_string())),

@@ -47,7 +47,7 @@ fn defaults_are_the_legacy_ones() {
     let spec = accepted("bucket", "alice");
     assert_eq!((spec.dir_mode.bits(), spec.file_mode.bits()), (0o755, 0o644));
     assert_eq!((spec.uid, spec.gid, spec.debug_s3, spec.optional), (None, None, false, false));
-    assert!(spec.prefix.is_none() && spec.endpoint.is_none() && spec.region.is_none());
+    assert!(spec.prefix.is_none() && spec.endpoint.is_none() && spec.region.is_none() && spec.ca.is_none());
     assert!(spec.vault_path.is_none() && spec.vault_ttl.is_none());
 }
 
@@ -151,6 +151,36 @@ fn endpoint() {
     }
     refused("endpoint", "https://minio\r\n", "U+000D");
     refused("endpoint", &format!("https://{}", "a".repeat(600)), "bytes long");
+}
+
+#[test]
+fn ca() {
+    for name in ["a", "tenant-1", "0", &"c".repeat(63)] {
+        assert_eq!(accepted("ca", name).ca.unwrap().as_str(), name);
+    }
+    for name in ["Tenant", "-a", "a-", "a.pem", "../a", "a/b", ".", "..data", "a b", "é", "a_b"] {
+        refused("ca", name, "is no name of a bundle; write the name of a bundle");
+    }
+    refused("ca", &"c".repeat(64), "bytes long");
+    refused("ca", "-----BEGIN CERTIFICATE-----\nMII", "is a certificate, not a name");
+}
+
+#[test]
+fn ca_is_for_https() {
+    let with =
+        |endpoint| parse(&[("bucket", "alice"), ("ca", "one"), ("endpoint", endpoint)], Strictness::Legacy);
+    assert_eq!(with("HTTPS://minio:9000").unwrap().spec.ca.unwrap().as_str(), "one");
+    let error = with("http://minio:9000").unwrap_err();
+    assert_eq!(error.field(), Some("ca"));
+    assert_eq!(
+        error.to_string(),
+        "ca \"one\": endpoint http://minio:9000 is not https and shows no certificate; write an https:// endpoint, \
+         or leave ca out"
+    );
+    // What the endpoint will be is not known yet.
+    let mut spec = accepted("ca", "one");
+    spec.endpoint = Some("http://minio".parse().unwrap());
+    assert!(spec.check_ca().is_err());
 }
 
 #[test]
@@ -360,6 +390,7 @@ fn the_state_directory_form_is_stable() {
     let fields = [
         ("bucket", "alice:data"),
         ("endpoint", "https://minio.example:9000"),
+        ("ca", "tenant-1"),
         ("region", "us-east-1"),
         ("uid", "1000"),
         ("gid", "100"),
@@ -371,7 +402,7 @@ fn the_state_directory_form_is_stable() {
         ("optional", "1"),
     ];
     let full = parse(&fields, Strictness::Refuse).unwrap().spec;
-    let json = r#"{"bucket":"alice","prefix":"data","endpoint":"https://minio.example:9000","region":"us-east-1","uid":1000,"gid":100,"dir_mode":"0750","file_mode":"0640","vault_path":"m/keys/r","vault_ttl_seconds":86400,"debug_s3":true,"optional":true}"#;
+    let json = r#"{"bucket":"alice","prefix":"data","endpoint":"https://minio.example:9000","ca":"tenant-1","region":"us-east-1","uid":1000,"gid":100,"dir_mode":"0750","file_mode":"0640","vault_path":"m/keys/r","vault_ttl_seconds":86400,"debug_s3":true,"optional":true}"#;
     assert_eq!(serde_json::to_string(&full).unwrap(), json);
     assert_eq!(serde_json::from_str::<VolumeSpec>(json).unwrap(), full);
 
@@ -394,6 +425,7 @@ fn the_state_directory_is_not_trusted_either() {
         r#"{"bucket":"alice","dir_mode":"0755","file_mode":"0644","vault_ttl_seconds":0}"#,
         r#"{"bucket":"alice","dir_mode":"0755","file_mode":"0644","vault_ttl_seconds":999999999}"#,
         r#"{"bucket":"alice","dir_mode":"0755","file_mode":"0644","endpoint":"file:///etc"}"#,
+        r#"{"bucket":"alice","dir_mode":"0755","file_mode":"0644","ca":"../x"}"#,
         r#"{"dir_mode":"0755","file_mode":"0644"}"#,
     ];
     for json in bad {

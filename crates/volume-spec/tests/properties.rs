@@ -36,6 +36,7 @@ fn plausible() -> impl Strategy<Value = BTreeMap<String, String>> {
         vec(
             prop_oneof![
                 field("endpoint", r"https?://[A-Za-z0-9]{1,9}(\.[a-z]{1,5})?(:[1-9][0-9]{0,3})?/?"),
+                field("ca", r"[a-z0-9]([a-z0-9-]{0,5}[a-z0-9])?"),
                 field("region", r"[a-z][a-z0-9-]{0,10}"),
                 field("uid", r"[0-9]{1,9}"),
                 field("gid", r"[0-9]{1,9}"),

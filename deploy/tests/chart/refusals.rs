@@ -4,7 +4,7 @@ use crate::tools::{KUBERNETES, OLDEST, Tools, values};
 use std::fs;
 
 /// YAML on top of `values/controller.yaml`, and what must be in the message.
-const WRONG: [(&str, &[&str]); 47] = [
+const WRONG: [(&str, &[&str]); 50] = [
     ("vualt: {address: https://vault.example}", &["'vualt' not allowed"]),
     ("vault: {adress: https://vault.example}", &["/vault", "'adress' not allowed"]),
     ("vault: {address: vault.example:8200}", &["/vault/address"]),
@@ -16,6 +16,11 @@ const WRONG: [(&str, &[&str]); 47] = [
     ("vault: {ca: {configMap: ca}}", &["/vault/ca", "'configMap' not allowed"]),
     ("s3: {endpoint: 'minio:9000'}", &["/s3/endpoint"]),
     ("s3: {ca: {name: My_CA}}", &["/s3/ca/name"]),
+    (
+        "s3: {authorities: {My_CA: '-----BEGIN CERTIFICATE-----'}}",
+        &["/s3/authorities", "'My_CA' not allowed"],
+    ),
+    ("s3: {authorities: {tenant-1: minio-ca}}", &["/s3/authorities/tenant-1", "BEGIN CERTIFICATE"]),
     ("tokens: {audience: ''}", &["/tokens/audience"]),
     ("tokens: {expirationSeconds: 60}", &["/tokens/expirationSeconds", "600"]),
     ("flexVolume: {paths: [minio/keys/all]}", &["/flexVolume/paths/0", "namespace"]),
@@ -72,6 +77,10 @@ const WRONG: [(&str, &[&str]); 47] = [
     (
         "webhook: {instances: [{name: m, vaultMount: m, endpoint: 'https://m.example', buckets: []}]}",
         &["/webhook/instances/0", "'buckets' not allowed"],
+    ),
+    (
+        "webhook: {instances: [{name: m, vaultMount: m, endpoint: 'https://m.example', ca: ca.pem}]}",
+        &["/webhook/instances/0/ca"],
     ),
     (
         "webhook: {instances: [{name: m, vaultMount: m, endpoint: 'https://m.example', uid: '1000'}]}",

@@ -126,6 +126,7 @@ async fn variables_set_to_nothing_count_as_unset(shared: &Shared, stack: &Stack)
         ("VAULT_CACERT", nothing()),
         ("VAULT_NAMESPACE", nothing()),
         ("BOATHOUSE_S3_CA_FILE", nothing()),
+        ("BOATHOUSE_S3_CA_DIR", nothing()),
         ("BOATHOUSE_DEFAULT_VAULT_PATH", nothing()),
         // No token file beside it: false must be as good as unset.
         ("BOATHOUSE_FLEX", "0".into()),

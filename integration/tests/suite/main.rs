@@ -5,6 +5,7 @@
 
 #![allow(clippy::print_stderr, reason = "a test program talks to a person")]
 
+mod authorities;
 mod bad_requests;
 mod csi;
 mod engine;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
     };
     let trials = [
         csi::cases(),
+        authorities::cases(),
         bad_requests::cases(),
         tenancy::cases(),
         engine::cases(),

@@ -75,7 +75,7 @@ fn the_daemon_has_exactly_this_environment() {
             ("PATH", helper_dir.as_str()),
         ];
         if !ca_file.is_empty() {
-            expected.push(("SSL_CERT_FILE", ca_file));
+            expected.extend([("SSL_CERT_DIR", "/nonexistent"), ("SSL_CERT_FILE", ca_file)]);
         }
         let found: Vec<_> = found.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(found, expected);

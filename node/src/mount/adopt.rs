@@ -11,7 +11,7 @@ use boathouse_mounts::MountError;
 use csi_proto::keeper::v1::Status;
 use secrecy::SecretString;
 use std::collections::{BTreeSet, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
@@ -149,12 +149,14 @@ impl Mounts {
     /// # Errors
     /// When a mount's directory cannot be listed, or one of the programs'; what was removed by then is not missed.
     pub fn collect_programs(&self) -> Result<usize, AdoptError> {
-        let mut kept = self.shared.config.installed.files();
+        let config = &self.shared.config;
+        let mut kept = config.installed.files();
+        kept.extend(config.authorities.ca_file().map(Path::to_owned));
         for directory in self.directories()? {
             // A record that cannot be read names nothing; its keeper and daemon are seen running.
             kept.extend(MountRecord::read(&directory).into_iter().flat_map(|record| record.files));
         }
-        Ok(crate::install::collect(&self.shared.config.installed.bin, &kept)?)
+        Ok(crate::install::collect(&config.installed.bin, &kept)?)
     }
 
     fn directories(&self) -> Result<Vec<PathBuf>, AdoptError> {

@@ -7,7 +7,7 @@ use super::source::{dismantle, keeper_socket, source_name};
 use crate::host::cgroups::CgroupError;
 use crate::keeper::{self, Keeper, KeeperError};
 use crate::lease::{Generation, Lease};
-use boathouse_bucket::{BucketClient, BucketError, S3Target};
+use boathouse_bucket::{BucketClient, BucketError, Http, S3Target};
 use boathouse_mounts::{FuseOptions, MountError, mount_fuse, open_fuse_device};
 use csi_proto::keeper::v1::{Launch, Status};
 use nix::errno::Errno;
@@ -118,12 +118,13 @@ pub enum CreateError {
 /// Makes the mount of `record` in `directory`; on failure takes it down again.
 pub(super) async fn create(
     config: &MountsConfig,
+    http: &Http,
     record: &MountRecord,
     directory: &Path,
     lease: &Lease,
     deadline: Instant,
 ) -> Result<(), CreateError> {
-    let made = build(config, record, directory, lease, deadline).await;
+    let made = build(config, http, record, directory, lease, deadline).await;
     if made.is_err() {
         // Nobody has seen the mount yet: nothing to wait for.
         dismantle(&config.host, directory, Duration::ZERO).await;
@@ -133,6 +134,7 @@ pub(super) async fn create(
 
 async fn build(
     config: &MountsConfig,
+    http: &Http,
     record: &MountRecord,
     directory: &Path,
     lease: &Lease,
@@ -140,7 +142,7 @@ async fn build(
 ) -> Result<(), CreateError> {
     // That the mount can be read is the proof. Why it cannot, a request to the bucket tells and the daemon mostly does
     // not: that probe is made once the read has failed, or is slow.
-    let client = BucketClient::new(&config.http, probe_target(&record.key)?, &lease.generation.keys)?;
+    let client = BucketClient::new(http, probe_target(&record.key)?, &lease.generation.keys)?;
     let (needed, called) = oneshot::channel::<()>();
     let mut probe = {
         let (spec, keys, patience) =
@@ -297,7 +299,7 @@ fn orders(config: &MountsConfig, record: &MountRecord, directory: &Path, lease: 
         daemon_uid: record.daemon_uid,
         daemon_gid: record.daemon_uid,
         poll_ms: crate::clock::millis(config.poll),
-        ca_file: config.installed.ca_file.as_deref().map(text).unwrap_or_default(),
+        ca_file: record.key.ca_file.as_deref().map(text).unwrap_or_default(),
         generation: Some(lease.generation.as_ref().into()),
         login: Some(lease.lineage.login().to_wire()),
     }

@@ -5,7 +5,7 @@ use super::record::{MountKey, MountRecord};
 use super::source::{Binding, Health, Source, dismantle, keeper_socket, targets};
 use super::{ours, placeholder};
 use crate::host::Host;
-use crate::install::Installed;
+use crate::install::{Authorities, AuthorityError, Installed, Trust};
 use crate::keeper::{Keeper, KeeperError};
 use crate::lease::{Lease, Leases};
 use crate::locks::KeyedLocks;
@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
+use volume_spec::VolumeSpec;
 
 /// How long to wait before a keeper is watched again after the connection broke; doubled each time.
 const WATCH_AGAIN: Duration = Duration::from_millis(20);
@@ -31,12 +32,12 @@ pub struct MountsConfig {
     pub mounts_dir: PathBuf,
     /// Keeper and daemon.
     pub installed: Installed,
+    /// Who vouches for S3 servers.
+    pub authorities: Authorities,
     /// How long one hand-out of keys may be used before the daemon asks again.
     pub poll: Duration,
     /// Where keepers live.
     pub host: Host,
-    /// Connections for probing buckets.
-    pub http: Http,
     /// How long an S3 endpoint may take to answer the first request.
     pub endpoint_timeout: Duration,
     /// How long a daemon may take to end after its mount is gone.
@@ -95,14 +96,23 @@ impl Mounts {
         Self { shared: Arc::new(shared) }
     }
 
-    /// A mount for `key`: the living one, or a new one made with `lease`. The second value says whether it is
-    /// new.
+    /// Who vouches for the server of a volume that is mounted now.
+    ///
+    /// # Errors
+    /// See [`AuthorityError`].
+    pub fn trust(&self, spec: &VolumeSpec) -> Result<Trust, AuthorityError> {
+        self.shared.config.authorities.of(spec)
+    }
+
+    /// A mount for `key`: the living one, or a new one made with `lease` and probed over `http`. The second value says
+    /// whether it is new.
     ///
     /// # Errors
     /// See [`CreateError`]; nothing is then left behind.
     pub async fn open(
         &self,
         key: MountKey,
+        http: &Http,
         lease: Lease,
         deadline: Instant,
     ) -> Result<(Binding, bool), CreateError> {
@@ -118,9 +128,10 @@ impl Mounts {
         let shared = &self.shared;
         let id = hex::encode(rand::random::<[u8; 8]>());
         let daemon_uid = shared.take_uid()?;
-        let record = MountRecord { id: id.clone(), key, daemon_uid, files: shared.config.installed.files() };
+        let files = shared.config.installed.files().into_iter().chain(key.ca_file.clone()).collect();
+        let record = MountRecord { id: id.clone(), key, daemon_uid, files };
         let directory = shared.config.mounts_dir.join(&id);
-        if let Err(error) = create(&shared.config, &record, &directory, &lease, deadline).await {
+        if let Err(error) = create(&shared.config, http, &record, &directory, &lease, deadline).await {
             // The directory stays when the daemon could not be ended: it may still run as that user.
             if !directory.exists() {
                 shared.uids().remove(&daemon_uid);

@@ -12,6 +12,10 @@ pub struct MountKey {
     pub lease: LeaseKey,
     /// What it shows, with every default filled in.
     pub spec: VolumeSpec,
+    /// The installed PEM bundle with the authorities of its https server; none for the system's. A bundle that has changed
+    /// since is another one: who comes later is not served by a mount that trusts what the operator has withdrawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
 }
 
 /// `mount.json` of one mount.
@@ -87,14 +91,14 @@ mod tests {
         let spec = Parameters::parse(&attributes, Strictness::Refuse).unwrap().spec;
         let identity = Identity::of_keys("AK", &"super-secret".into());
         let lease = LeaseKey { identity, vault_path: String::new(), ttl: None };
-        let record =
-            MountRecord { id: "m".into(), key: MountKey { lease, spec }, daemon_uid: 5, files: Vec::new() };
+        let key = MountKey { lease, spec, ca_file: Some("/bin/0/ca.pem".into()) };
+        let record = MountRecord { id: "m".into(), key, daemon_uid: 5, files: Vec::new() };
         let directory = tempfile::tempdir().unwrap();
         record.write(directory.path()).unwrap();
         let text = std::fs::read_to_string(directory.path().join("mount.json")).unwrap();
         assert!(!text.contains("proof") && !text.contains("super-secret"), "{text}");
         let read = MountRecord::read(directory.path()).unwrap();
-        assert_eq!(read.key.spec, record.key.spec);
+        assert_eq!((&read.key.spec, &read.key.ca_file), (&record.key.spec, &record.key.ca_file));
         let Identity::Static { access_key, proof } = read.key.lease.identity else {
             panic!("identity changed")
         };

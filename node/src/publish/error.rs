@@ -1,5 +1,6 @@
 //! Why a publish or an unpublish failed, and the gRPC code of each.
 
+use crate::install::AuthorityError;
 use crate::lease::{IssueError, LeaseError};
 use crate::mount::CreateError;
 use boathouse_bucket::{BucketError, Failure};
@@ -51,6 +52,9 @@ pub enum PublishError {
         /// Why there is no new one.
         source: Box<PublishError>,
     },
+    /// Nobody to vouch for the server.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
     /// No keys.
     #[error(transparent)]
     Lease(#[from] LeaseError),
@@ -74,6 +78,8 @@ impl PublishError {
             Self::Mount(MountError::NotAbsolute { .. }) => Code::InvalidArgument,
             Self::Target { .. } | Self::Mount(_) => Code::Internal,
             Self::Replace { .. } => Code::Unavailable,
+            Self::Authority(AuthorityError::Install(_) | AuthorityError::List { .. }) => Code::Internal,
+            Self::Authority(_) => Code::FailedPrecondition,
             Self::Lease(error) => lease_code(error),
             Self::Create(error) => create_code(error),
         }

@@ -235,10 +235,13 @@ impl Publisher {
         target: &Path,
         deadline: Instant,
     ) -> Result<Made, PublishError> {
+        // First: without it there is no use for keys.
+        let trust = self.mounts.trust(&request.spec)?;
         let path = request.spec.vault_path.as_ref().map_or("", |path| path.as_str());
         let lease = self.leases.acquire(&request.who, path, request.spec.vault_ttl, deadline).await?;
-        let key = MountKey { lease: lease.lineage.key.clone(), spec: request.spec.clone() };
-        let (binding, new) = self.mounts.open(key, lease, deadline).await?;
+        let lease_key = lease.lineage.key.clone();
+        let key = MountKey { lease: lease_key, spec: request.spec.clone(), ca_file: trust.ca_file };
+        let (binding, new) = self.mounts.open(key, &trust.http, lease, deadline).await?;
         let source = binding.source().clone();
         let bound = boathouse_mounts::bind(&source.path(), target, request.readonly);
         drop(binding);

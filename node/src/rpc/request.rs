@@ -214,6 +214,7 @@ impl Policy {
                 None => Endpoint::parse(&format!("https://s3.{region}.amazonaws.com"))?,
             });
         }
+        spec.check_ca()?;
         if let (None, false, Some(template), Some(namespace)) =
             (&spec.vault_path, static_keys, &self.vault_path, namespace)
         {

@@ -110,6 +110,7 @@ fn fixed_attributes(instance: &Instance) -> BTreeMap<String, String> {
     let text = |field: &Option<Spanned<String>>| field.as_ref().map(|field| field.value.clone());
     let attributes = [
         ("endpoint", Some(instance.endpoint.value.clone())),
+        ("ca", text(&instance.ca)),
         ("region", Some(text(&instance.region).unwrap_or_else(|| "us-east-1".to_owned()))),
         ("uid", Some(text(&instance.uid).unwrap_or_else(|| "1000".to_owned()))),
         ("gid", Some(text(&instance.gid).unwrap_or_else(|| "100".to_owned()))),
@@ -133,6 +134,7 @@ fn located(
         Some("endpoint") => ("endpoint", Some(&instance.endpoint)),
         Some("vault-path") => ("vaultMount", Some(&instance.vault_mount)),
         Some("vault-ttl") => ("vaultTtl", instance.vault_ttl.as_ref()),
+        Some("ca") => ("ca", instance.ca.as_ref()),
         Some("region") => ("region", instance.region.as_ref()),
         Some("uid") => ("uid", instance.uid.as_ref()),
         Some("gid") => ("gid", instance.gid.as_ref()),

@@ -35,6 +35,7 @@ pub(super) struct Instance {
     pub(super) name: Spanned<String>,
     pub(super) vault_mount: Spanned<String>,
     pub(super) endpoint: Spanned<String>,
+    pub(super) ca: Option<Spanned<String>>,
     pub(super) region: Option<Spanned<String>>,
     pub(super) base_path: Option<Spanned<String>>,
     pub(super) directories: Option<Spanned<Vec<Directory>>>,

@@ -1,5 +1,6 @@
 //! One MinIO server on one directory.
 
+use super::tls::Tls;
 use super::{StackError, http, io};
 use crate::guard::{ProcessGuard, TempTree};
 use minio_admin::{Client, Credentials, Endpoint};
@@ -18,6 +19,9 @@ const ATTEMPTS: u32 = 3;
 /// How long a signed request may be sent.
 const SIGNED_FOR: Duration = Duration::from_secs(60);
 
+/// Where a server that speaks TLS finds its certificate, in its directory.
+const CERTIFICATES: &str = "certificates";
+
 /// A running server.
 #[derive(Debug)]
 pub struct Minio {
@@ -27,6 +31,8 @@ pub struct Minio {
     port: u16,
     root_user: String,
     root_password: SecretString,
+    /// PEM file with the authority of its certificate; none while it speaks plain http.
+    ca_file: Option<PathBuf>,
     admin: Client,
     http: reqwest::Client,
 }
@@ -37,22 +43,43 @@ impl Minio {
     /// # Errors
     /// [`StackError`] with the end of the server's log.
     pub async fn start(program: &Path, tree: &TempTree) -> Result<Self, StackError> {
+        Self::attempt(program, tree, "minio", false).await
+    }
+
+    /// As [`Minio::start`] beside others, serving TLS with a certificate of an authority of its own:
+    /// see [`Minio::ca_file`].
+    ///
+    /// # Errors
+    /// [`StackError`] with the end of the server's log.
+    pub async fn start_over_tls(program: &Path, tree: &TempTree, name: &str) -> Result<Self, StackError> {
+        Self::attempt(program, tree, name, true).await
+    }
+
+    async fn attempt(program: &Path, tree: &TempTree, name: &str, tls: bool) -> Result<Self, StackError> {
         let mut attempt = 1;
         loop {
-            let directory = tree.directory(&format!("minio-{attempt}")).map_err(io("make", tree.path()))?;
-            match Self::start_once(program, directory).await {
+            let directory = tree.directory(&format!("{name}-{attempt}")).map_err(io("make", tree.path()))?;
+            match Self::start_once(program, directory, tls).await {
                 Err(StackError::Process(_)) if attempt < ATTEMPTS => attempt += 1,
                 outcome => return outcome,
             }
         }
     }
 
-    async fn start_once(program: &Path, directory: PathBuf) -> Result<Self, StackError> {
+    async fn start_once(program: &Path, directory: PathBuf, tls: bool) -> Result<Self, StackError> {
         let port = crate::free_port().map_err(io("find a port for", &directory))?;
         let root_user = format!("root-{}", crate::random_hex(4));
         let root_password = SecretString::from(crate::random_hex(16));
-        let endpoint = Endpoint::new(&format!("127.0.0.1:{port}"), false)?;
-        let admin = Client::new(endpoint, Credentials::new(root_user.clone(), root_password.clone()))?;
+        let endpoint = Endpoint::new(&format!("127.0.0.1:{port}"), tls)?;
+        let admin = Client::builder(endpoint, Credentials::new(root_user.clone(), root_password.clone()));
+        let tls = if tls { Some(certificate(&directory)?) } else { None };
+        let admin = match &tls {
+            Some(tls) => {
+                let file = &tls.authority_file;
+                admin.ca_certificates(fs::read(file).map_err(io("read", file))?)
+            }
+            None => admin,
+        };
         let mut minio = Self {
             process: None,
             program: program.to_owned(),
@@ -60,8 +87,9 @@ impl Minio {
             port,
             root_user,
             root_password,
-            admin,
-            http: http::client(None)?,
+            admin: admin.build()?,
+            http: http::client(tls.as_ref().map(|tls| tls.authority.clone()))?,
+            ca_file: tls.map(|tls| tls.authority_file),
         };
         minio.restart().await?;
         Ok(minio)
@@ -80,6 +108,9 @@ impl Minio {
         self.stop();
         let mut command = Command::new(&self.program);
         command.args(["server", "--quiet", "--address", &format!("127.0.0.1:{}", self.port)]);
+        if self.ca_file.is_some() {
+            command.arg("--certs-dir").arg(self.directory.join(CERTIFICATES));
+        }
         command.arg(self.directory.join("data"));
         command
             .env_clear()
@@ -152,9 +183,15 @@ impl Minio {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// `http://127.0.0.1:<port>`.
+    /// `http://127.0.0.1:<port>`, or https.
     pub fn url(&self) -> String {
-        format!("http://{}", self.authority())
+        let scheme = if self.ca_file.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.authority())
+    }
+
+    /// PEM file with the authority of its certificate; none while it speaks plain http.
+    pub fn ca_file(&self) -> Option<&Path> {
+        self.ca_file.as_deref()
     }
 
     /// Root's access key.
@@ -178,7 +215,7 @@ impl Minio {
             "endpoint": self.authority(),
             "accessKeyId": self.root_user,
             "secretAccessKey": self.root_password.expose_secret(),
-            "useSSL": false,
+            "useSSL": self.ca_file.is_some(),
         })
     }
 
@@ -263,4 +300,15 @@ impl Minio {
         let url = s3.get_object(Some(&keys), key).sign(SIGNED_FOR);
         http::send(format!("get {bucket}/{key}"), self.http.get(url)).await
     }
+}
+
+/// Makes a certificate, under the names that MinIO looks for.
+fn certificate(directory: &Path) -> Result<Tls, StackError> {
+    let folder = directory.join(CERTIFICATES);
+    fs::create_dir(&folder).map_err(io("make", &folder))?;
+    let tls = Tls::make(directory)?;
+    for (made, name) in [(&tls.certificate, "public.crt"), (&tls.key, "private.key")] {
+        fs::copy(made, folder.join(name)).map_err(io("copy", made))?;
+    }
+    Ok(tls)
 }

@@ -42,6 +42,10 @@
 - name: BOATHOUSE_S3_CA_FILE
   value: /etc/boathouse/s3/ca.crt
 {{- end }}
+{{- if .Values.s3.authorities }}
+- name: BOATHOUSE_S3_CA_DIR
+  value: /etc/boathouse/s3-authorities
+{{- end }}
 - name: BOATHOUSE_MOUNT_MEMORY_LIMIT
   value: {{ .Values.mounts.memoryLimit | quote }}
 - name: BOATHOUSE_MOUNT_PIDS_LIMIT
