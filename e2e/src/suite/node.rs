@@ -101,6 +101,12 @@ fn goes_in_time(world: &World, namespace: &str, signal: Signal) -> anyhow::Resul
     // The container's two seconds of grace are kubelet's.
     let limit = UNPUBLISH + Duration::from_secs(5);
     ensure!(began.elapsed() < limit, "the pod took {:?} to go", began.elapsed());
+    // The bucket of 10.24 s is the nearest to the promise.
+    let unpublished = |sample: &str, label: &str| {
+        metric(&format!("boathouse_node_unpublish_duration_seconds_{sample}"), label)
+    };
+    let (all, in_time) = (unpublished("count", "")?, unpublished("bucket", "le=\"10.24\"")?);
+    ensure!(all > 0 && in_time == all, "of {all} unpublishes {} took longer than 10.24 s", all - in_time);
     world.no_users(&tenant)
 }
 

@@ -73,7 +73,7 @@ fn the_openbao_image_runs_the_engine(world: &World) -> anyhow::Result<()> {
     })?;
     // The engine itself answers, in its own words.
     let said = bao(&["read", "minio/roles/none"]).err().map(|error| format!("{error:#}"));
-    ensure!(said.as_ref().is_some_and(|said| said.contains("No value found")), "{said:?}");
+    ensure!(said.as_ref().is_some_and(|said| said.contains("role not found")), "{said:?}");
     pods::delete(kubectl, NAMESPACE, "openbao")
 }
 
@@ -120,8 +120,11 @@ fn kustomize_and_the_controller_s_chart_are_taken_by_the_api_server(world: &Worl
         let objects = run(&parts.kustomize, &["build", &path(directory)])?;
         world.cluster.kubectl().takes(&objects).with_context(|| directory.to_owned())?;
     }
+    let version = world.cluster.kubectl().run(&["get", "--raw", "/version"])?;
+    let version: serde_json::Value = serde_json::from_str(&version).context("the API server's version")?;
+    let version = version["gitVersion"].as_str().context("an API server without a version")?;
     let (chart, values) = (path("charts/boathouse"), path("tests/values/controller.yaml"));
-    let arguments =
-        ["template", "boathouse", &chart, "--namespace", super::product::NAMESPACE, "-f", &values];
+    let server = ["--namespace", super::product::NAMESPACE, "--kube-version", version];
+    let arguments = [&["template", "boathouse", &chart, "-f", &values], server.as_slice()].concat();
     world.cluster.kubectl().takes(&run(&parts.helm, &arguments)?).context("the chart with its controller")
 }
