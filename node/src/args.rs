@@ -211,8 +211,8 @@ pub struct Args {
     #[arg(long, env = "BOATHOUSE_FLEX_VAULT_ROLE", value_name = "ROLE", default_value = "boathouse-node")]
     pub flex_vault_role: String,
 
-    /// With --flex: kubelet's volume plugin directories on the node to install the FlexVolume driver in, or auto for the
-    /// one of this distribution. Repeat the flag, or separate by commas. Nothing has to be mounted for it
+    /// With --flex: kubelet's volume plugin directories on the node to install the FlexVolume driver in, or auto for
+    /// those that distributions have and that are there. Repeat the flag, or separate by commas. Nothing has to be mounted for it
     #[arg(
         long = "flex-install-dir",
         env = "BOATHOUSE_FLEX_INSTALL_DIR",

@@ -33,6 +33,7 @@ pub(super) fn cases() -> Vec<Case<World>> {
         beside!(the_story_with_flex_volumes),
         beside!(a_flex_volume_by_hand_becomes_csi),
         beside!(keys_rotate_while_a_notebook_writes),
+        beside!(keys_rotate_while_a_notebook_writes_through_the_shim),
         beside!(an_annotation_that_says_neither_yes_nor_no),
         beside!(a_misspelt_output_of_a_namespace),
         beside!(a_valid_pod_stays_valid),
@@ -159,19 +160,27 @@ fn a_flex_volume_by_hand_becomes_csi(world: &World) -> anyhow::Result<()> {
 
 /// The webhook writes `vault-ttl: 24h`; the role allows twenty seconds.
 fn keys_rotate_while_a_notebook_writes(world: &World) -> anyhow::Result<()> {
-    let tenant = tenant(world, "rotating", "csi")?;
+    keys_rotate(world, "rotating", "csi")
+}
+
+fn keys_rotate_while_a_notebook_writes_through_the_shim(world: &World) -> anyhow::Result<()> {
+    keys_rotate(world, "rotating-flex", "flexVolume")
+}
+
+fn keys_rotate(world: &World, name: &str, output: &str) -> anyhow::Result<()> {
+    let tenant = tenant(world, name, output)?;
     let role = json!({ "policy": tenant.role, "user_name_prefix": tenant.user_prefix, "default_ttl": 20, "max_ttl": 20 });
     world.block(world.stack.vault().write(&format!("{ENGINE_MOUNT}/roles/{}", tenant.role), &role))?;
     let kubectl = world.cluster.kubectl();
-    kubectl.apply(&[notebook("rotating", "nb")])?;
-    pods::running(kubectl, "rotating", "nb-0")?;
+    kubectl.apply(&[notebook(name, "nb")])?;
+    pods::running(kubectl, name, "nb-0")?;
     let script = format!(
         "cd {BASE}/private; n=0; bad=0; end=$(($(date +%s)+45)); while [ $(date +%s) -lt $end ]; do n=$((n+1)); \
          echo $n > f && [ \"$(cat f)\" = $n ] && rm f || bad=$((bad+1)); done; echo $n $bad"
     );
     let mut seen = std::collections::BTreeSet::new();
     let said = std::thread::scope(|scope| {
-        let writer = scope.spawn(|| pods::shell(kubectl, "rotating", "nb-0", &script));
+        let writer = scope.spawn(|| pods::shell(kubectl, name, "nb-0", &script));
         while !writer.is_finished() {
             seen.extend(tenant.users_among(&world.block(world.stack.minio_users())?));
             std::thread::sleep(Duration::from_millis(500));
@@ -180,7 +189,7 @@ fn keys_rotate_while_a_notebook_writes(world: &World) -> anyhow::Result<()> {
     })?;
     ensure!(said.trim().ends_with(" 0"), "rounds and failures: {said}");
     ensure!(seen.len() >= 3, "keys were not replaced twice: {seen:?}");
-    delete(kubectl, "rotating", "nb")?;
+    delete(kubectl, name, "nb")?;
     world.no_users(&tenant)
 }
 

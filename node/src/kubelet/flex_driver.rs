@@ -32,7 +32,7 @@ const NAME: &str = "boathouse";
 /// One value of `--flex-install-dir`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InstallDir {
-    /// The first of the known ones that exists.
+    /// Those of the known ones that exist.
     Auto,
     /// This one.
     Path(PathBuf),
@@ -94,8 +94,15 @@ pub enum FlexDriverError {
 /// Installs the driver in each directory below the node's `root`; one that fails does not stop the others. Says in the
 /// log what was done.
 pub fn install_everywhere(driver: &Path, directories: &[InstallDir], root: &Path) {
+    let mut outcomes = Vec::new();
     for directory in directories {
-        match install(driver, directory, root) {
+        match directory {
+            InstallDir::Path(path) => outcomes.push(install(driver, path, root)),
+            InstallDir::Auto => outcomes.extend(install_where_known(driver, root)),
+        }
+    }
+    for outcome in outcomes {
+        match outcome {
             Ok((path, true)) => tracing::info!(path = %path.display(), "installed the FlexVolume driver"),
             Ok((path, false)) => {
                 tracing::info!(path = %path.display(), "the FlexVolume driver is installed already");
@@ -105,6 +112,20 @@ pub fn install_everywhere(driver: &Path, directories: &[InstallDir], root: &Path
             }
         }
     }
+}
+
+/// Installs the driver in every known directory that is there. Kubelet makes its own when it starts, and others may be left
+/// from before: a driver where nobody looks does no harm.
+fn install_where_known(driver: &Path, root: &Path) -> Vec<Result<(PathBuf, bool), FlexDriverError>> {
+    let mut outcomes: Vec<_> = KNOWN.iter().map(|known| install(driver, Path::new(known), root)).collect();
+    let absent = |outcome: &Result<_, FlexDriverError>| {
+        matches!(outcome, Err(FlexDriverError::Directory { source: Errno::ENOENT, .. }))
+    };
+    outcomes.retain(|outcome| !absent(outcome));
+    if outcomes.is_empty() {
+        outcomes.push(Err(FlexDriverError::NoDirectory));
+    }
+    outcomes
 }
 
 /// A directory of the node.
@@ -130,19 +151,17 @@ impl Directory {
 }
 
 /// Where the driver is now on the node, and whether it was put there by this call.
-fn install(driver: &Path, directory: &InstallDir, root: &Path) -> Result<(PathBuf, bool), FlexDriverError> {
-    let directory = match directory {
-        InstallDir::Path(path) => Directory::open(root, path)
-            .map_err(|source| FlexDriverError::Directory { path: path.clone(), source })?,
-        InstallDir::Auto => KNOWN
-            .into_iter()
-            .find_map(|known| Directory::open(root, Path::new(known)).ok())
-            .ok_or(FlexDriverError::NoDirectory)?,
-    };
+fn install(driver: &Path, directory: &Path, root: &Path) -> Result<(PathBuf, bool), FlexDriverError> {
+    let failed = |source| FlexDriverError::Directory { path: directory.to_owned(), source };
+    let directory = Directory::open(root, directory).map_err(failed)?;
     let missing = |source| FlexDriverError::NoDriver { path: driver.to_owned(), source };
     let wanted = File::open(driver).and_then(|mut file| digest(&mut file)).map_err(missing)?;
     let shown = directory.path.join(DRIVER).join(NAME);
     let installed = directory.reached().join(DRIVER).join(NAME);
+    // A link would lead somewhere in this container.
+    if installed.parent().is_some_and(Path::is_symlink) {
+        return Err(failed(Errno::ELOOP));
+    }
     if File::open(&installed).and_then(|mut file| digest(&mut file)).is_ok_and(|there| there == wanted) {
         return Ok((shown, false));
     }
@@ -213,8 +232,12 @@ mod tests {
             self.tree.path().join("root").join(path.trim_start_matches('/'))
         }
 
-        fn install(&self, directory: &InstallDir) -> Result<(PathBuf, bool), FlexDriverError> {
-            install(&self.tree.path().join("boathouse"), directory, &self.tree.path().join("root"))
+        fn install(&self, directory: &str) -> Result<(PathBuf, bool), FlexDriverError> {
+            install(&self.tree.path().join("boathouse"), directory.as_ref(), &self.tree.path().join("root"))
+        }
+
+        fn install_where_known(&self) -> Vec<Result<(PathBuf, bool), FlexDriverError>> {
+            install_where_known(&self.tree.path().join("boathouse"), &self.tree.path().join("root"))
         }
     }
 
@@ -222,33 +245,39 @@ mod tests {
     fn the_driver_appears_whole_and_is_left_alone_after() {
         let node = Node::new();
         fs::create_dir(node.on("/exec")).unwrap();
-        let directory = InstallDir::Path("/exec".into());
 
-        let (path, new) = node.install(&directory).unwrap();
+        let (path, new) = node.install("/exec").unwrap();
         assert!(new && path == Path::new("/exec/statcan.gc.ca~boathouse/boathouse"));
         let path = node.on(path.to_str().unwrap());
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o755);
         let changed = (fs::metadata(&path).unwrap().ino(), fs::metadata(&path).unwrap().ctime_nsec());
-        assert!(!node.install(&directory).unwrap().1);
+        assert!(!node.install("/exec").unwrap().1);
         assert_eq!((fs::metadata(&path).unwrap().ino(), fs::metadata(&path).unwrap().ctime_nsec()), changed);
 
         node.driver("two");
-        assert!(node.install(&directory).unwrap().1);
+        assert!(node.install("/exec").unwrap().1);
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(names(&node.on("/exec")), ["statcan.gc.ca~boathouse"]);
         assert_eq!(names(path.parent().unwrap()), ["boathouse"]);
     }
 
     #[test]
-    fn the_directory_of_the_distribution_is_found() {
+    fn the_directories_of_distributions_are_found() {
         let node = Node::new();
-        let error = node.install(&InstallDir::Auto).unwrap_err().to_string();
+        let [Err(error)] = &node.install_where_known()[..] else { panic!("there is none") };
+        let error = error.to_string();
         assert!(error.contains("--flex-install-dir") && error.contains("/etc/kubernetes"), "{error}");
-        for known in KNOWN.into_iter().rev() {
+        for (count, known) in KNOWN.into_iter().rev().enumerate() {
             fs::create_dir_all(node.on(known)).unwrap();
-            let (path, new) = node.install(&InstallDir::Auto).unwrap();
-            assert!(new && path.starts_with(known), "{known}");
-            assert!(node.on(path.to_str().unwrap()).is_file());
+            let outcomes = node.install_where_known();
+            assert_eq!(outcomes.len(), count + 1);
+            let new: Vec<PathBuf> = outcomes
+                .into_iter()
+                .map(Result::unwrap)
+                .filter_map(|(path, new)| new.then_some(path))
+                .collect();
+            assert_eq!(new, [Path::new(known).join(DRIVER).join(NAME)]);
+            assert!(node.on(new[0].to_str().unwrap()).is_file());
         }
     }
 
@@ -257,25 +286,27 @@ mod tests {
         let node = Node::new();
         fs::create_dir_all(node.on("/var/home/flex")).unwrap();
         std::os::unix::fs::symlink("/var/home", node.on("/home")).unwrap();
-        let (path, _) = node.install(&InstallDir::Path("/home/flex".into())).unwrap();
+        let (path, _) = node.install("/home/flex").unwrap();
         assert_eq!(path, Path::new("/home/flex/statcan.gc.ca~boathouse/boathouse"));
         assert!(node.on("/var/home/flex/statcan.gc.ca~boathouse/boathouse").is_file());
+
+        fs::create_dir(node.on("/exec")).unwrap();
+        std::os::unix::fs::symlink("/var/home", node.on("/exec/statcan.gc.ca~boathouse")).unwrap();
+        assert!(node.install("/exec").unwrap_err().to_string().contains("/exec: ELOOP"));
     }
 
     #[test]
     fn what_is_wrong_is_named() {
         let node = Node::new();
-        let said =
-            |directory: &str| node.install(&InstallDir::Path(directory.into())).unwrap_err().to_string();
-        assert!(
-            said("/none/exec").contains("/none/exec: ENOENT") && said("/none").contains("--flex-install-dir")
-        );
-        let here = InstallDir::Path("/".into());
-        let error = install(Path::new("/none/boathouse"), &here, node.tree.path()).unwrap_err().to_string();
+        let said = |directory: &str| node.install(directory).unwrap_err().to_string();
+        assert!(said("/none/exec").contains("/none/exec: ENOENT"), "{}", said("/none/exec"));
+        assert!(said("/none").contains("--flex-install-dir"), "{}", said("/none"));
+        let error =
+            install(Path::new("/none/boathouse"), Path::new("/"), node.tree.path()).unwrap_err().to_string();
         assert!(error.contains("/none/boathouse") && error.contains("--flex-driver"), "{error}");
         // Nothing can be made in /proc, not even by root.
-        let closed = InstallDir::Path("/proc".into());
-        let error = install(Path::new("/bin/true"), &closed, Path::new("/")).unwrap_err().to_string();
+        let error =
+            install(Path::new("/bin/true"), Path::new("/proc"), Path::new("/")).unwrap_err().to_string();
         assert!(error.contains("directory /proc: ") && error.contains(".statcan.gc.ca~boathouse"), "{error}");
         assert!("exec".parse::<InstallDir>().unwrap_err().contains("absolute"));
     }

@@ -100,8 +100,14 @@ impl Mounts {
     ///
     /// # Errors
     /// See [`AuthorityError`].
-    pub fn trust(&self, spec: &VolumeSpec) -> Result<Trust, AuthorityError> {
-        self.shared.config.authorities.of(spec)
+    pub async fn trust(&self, spec: &VolumeSpec) -> Result<Trust, AuthorityError> {
+        if spec.ca.is_none() {
+            return self.shared.config.authorities.of(spec);
+        }
+        // A bundle is read, and a new one copied and flushed.
+        let (shared, spec) = (self.shared.clone(), spec.clone());
+        let found = tokio::task::spawn_blocking(move || shared.config.authorities.of(&spec)).await;
+        found.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 
     /// A mount for `key`: the living one, or a new one made with `lease` and probed over `http`. The second value says

@@ -236,7 +236,7 @@ impl Publisher {
         deadline: Instant,
     ) -> Result<Made, PublishError> {
         // First: without it there is no use for keys.
-        let trust = self.mounts.trust(&request.spec)?;
+        let trust = self.mounts.trust(&request.spec).await?;
         let path = request.spec.vault_path.as_ref().map_or("", |path| path.as_str());
         let lease = self.leases.acquire(&request.who, path, request.spec.vault_ttl, deadline).await?;
         let lease_key = lease.lineage.key.clone();

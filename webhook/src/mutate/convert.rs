@@ -42,7 +42,7 @@ fn csi(name: &str, flex: &Flex<'_>, edit: &mut Edit) -> Result<Value, Refusal> {
     let parsed = Parameters::parse(&options, Strictness::Legacy)
         .map_err(|error| Refusal::Own { volume: Shown::new(name), error: Box::new(error) })?;
     for warning in parsed.warnings {
-        edit.warn(format!("volume {name}: {warning}"));
+        edit.warn(|| format!("volume {}: {warning}", Shown::new(name)));
     }
     let kept: BTreeMap<&String, &String> = options
         .iter()

@@ -24,7 +24,7 @@ pub(super) fn inject(
 ) -> Result<(), Refusal> {
     let targets = targets(pod, config)?;
     if targets.is_empty() {
-        edit.warn("no MinIO directories were added: the pod has no container to mount them in".to_owned());
+        edit.warn(|| "no MinIO directories were added: the pod has no container to mount them in".to_owned());
         return Ok(());
     }
     let mut containers = Vec::with_capacity(targets.len());
@@ -41,7 +41,7 @@ pub(super) fn inject(
         let attributes = match volume.attributes(namespace) {
             Ok(attributes) => attributes,
             Err(error) if volume.optional => {
-                edit.warn(format!("optional directory {} was not added: {error}", volume.mount_path));
+                edit.warn(|| format!("optional directory {} was not added: {error}", volume.mount_path));
                 continue;
             }
             Err(error) => {
@@ -132,16 +132,13 @@ fn is_free(
     path: &str,
     edit: &mut Edit,
 ) -> bool {
-    match occupant {
+    let what = match occupant {
         None => return true,
-        Some(Occupant::Device) => {
-            edit.warn(format!("{path} was not mounted in container {container}: a device is there"));
-        }
-        Some(Occupant::Volume(other)) if other != name => {
-            edit.warn(format!("{path} was not mounted in container {container}: volume {other} is there"));
-        }
-        Some(Occupant::Volume(_)) => {}
-    }
+        Some(Occupant::Device) => "a device".to_owned(),
+        Some(Occupant::Volume(other)) if other != name => format!("volume {}", Shown::new(other)),
+        Some(Occupant::Volume(_)) => return false,
+    };
+    edit.warn(|| format!("{path} was not mounted in container {}: {what} is there", Shown::new(container)));
     false
 }
 

@@ -52,10 +52,10 @@ impl Edit {
         }
     }
 
-    /// Says something to whoever makes the pod.
-    pub(super) fn warn(&mut self, warning: String) {
+    /// Says something to whoever makes the pod; `words` are only put together when there is room for them.
+    pub(super) fn warn(&mut self, words: impl FnOnce() -> String) {
         if self.warnings.len() < WARNINGS {
-            self.warnings.push(warning);
+            self.warnings.push(words());
         }
     }
 

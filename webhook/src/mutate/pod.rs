@@ -1,7 +1,7 @@
 //! A pod, as far as anything is decided by it.
 //!
 //! Whoever made the pod decides how large it is, so reading it takes little more memory than its text: names and paths
-//! are borrowed from it, what is not looked at is passed over, and mounts and options are read one container and one
+//! are borrowed from it where they can be, what is not looked at is passed over, and mounts and options are read one container and one
 //! volume at a time. The API server has decoded the pod before it asks, so a field of a wrong type does not come from
 //! there and is an error.
 
@@ -180,7 +180,8 @@ impl Flex<'_> {
         let Some(text) = self.options.map(RawValue::get) else { return Ok(BTreeMap::new()) };
         let field = || format!("volume {}: options", Shown::new(volume));
         if text.len() > OPTIONS_LIMIT {
-            return Err(Refusal::shape(field(), &format_args!("longer than {OPTIONS_LIMIT} bytes")));
+            let reason = format!("longer than {OPTIONS_LIMIT} bytes");
+            return Err(Refusal::Shape { field: field(), reason });
         }
         serde_json::from_str(text).map_err(|error| Refusal::shape(field(), &error))
     }

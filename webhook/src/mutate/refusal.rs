@@ -1,6 +1,5 @@
 //! Why a pod is refused.
 
-use std::fmt::Display;
 use volume_spec::{Shown, SpecError};
 
 /// A pod that cannot become what it asks for. Saying so now is kinder than a pod that never starts.
@@ -50,8 +49,8 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    /// [`Refusal::Shape`].
-    pub(super) fn shape(field: impl Into<String>, reason: &impl Display) -> Self {
-        Self::Shape { field: field.into(), reason: reason.to_string() }
+    /// [`Refusal::Shape`]; serde's words have values in them as long as they are.
+    pub(super) fn shape(field: impl Into<String>, reason: &serde_json::Error) -> Self {
+        Self::Shape { field: field.into(), reason: Shown::new(&reason.to_string()).to_string() }
     }
 }

@@ -12,22 +12,23 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use volume_spec::Shown;
 
 /// Why a request has no review to answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ReviewError {
     /// Not JSON, or fields are missing, doubled or of another type.
-    #[error("the body is no AdmissionReview: {0}")]
+    #[error("the body is no AdmissionReview: {}", Shown::new(&.0.to_string()))]
     Json(serde_json::Error),
     /// JSON of another kind or version.
     #[error(
-        "the body is {kind:?} of {api_version:?}: an AdmissionReview of admission.k8s.io/v1 or v1beta1 is answered"
+        "the body is {kind} of {api_version}: an AdmissionReview of admission.k8s.io/v1 or v1beta1 is answered"
     )]
     Kind {
         /// Its `apiVersion`.
-        api_version: String,
+        api_version: Shown,
         /// Its `kind`.
-        kind: String,
+        kind: Shown,
     },
     /// A review without a question.
     #[error("the AdmissionReview has no request")]
@@ -36,7 +37,7 @@ pub enum ReviewError {
     #[error("request.object: no pod in a review of CREATE")]
     NoPod,
     /// What is there is no pod.
-    #[error("request.object: {0}")]
+    #[error("request.object: {}", Shown::new(&.0.to_string()))]
     Pod(serde_json::Error),
     /// A defect of ours; the log has more.
     #[error("internal error (panic) while this pod was looked at")]
@@ -123,7 +124,8 @@ pub fn answer(body: &[u8], config: &Config, output: Output) -> Result<Answer, Re
     if asked.kind != "AdmissionReview"
         || !matches!(asked.api_version.as_str(), "admission.k8s.io/v1" | "admission.k8s.io/v1beta1")
     {
-        return Err(ReviewError::Kind { api_version: asked.api_version, kind: asked.kind });
+        let (api_version, kind) = (Shown::new(&asked.api_version), Shown::new(&asked.kind));
+        return Err(ReviewError::Kind { api_version, kind });
     }
     let request = asked.request.as_ref().ok_or(ReviewError::NoRequest)?;
     let outcome = decide(request, config, output)?;
@@ -138,7 +140,10 @@ fn decide(request: &Request<'_>, config: &Config, output: Output) -> Result<Outc
     let Kind { group, kind } = &request.kind;
     if !group.is_empty() || kind != "Pod" {
         // A wrong rule must not keep anything else from being made.
-        let warning = format!("boathouse: {kind} is not changed; the webhook's rules should name pods alone");
+        let warning = format!(
+            "boathouse: {} is not changed; the webhook's rules should name pods alone",
+            Shown::new(kind)
+        );
         return Ok(Outcome::Unchanged { warnings: vec![warning] });
     }
     // The volumes of a pod that exists cannot change: a patch would only make the API server refuse the update.

@@ -1,10 +1,12 @@
 //! Bodies of requests: how long, how slow, and how many bytes of all of them are held.
 //!
 //! A pod is as large as whoever makes it wants, and anything in the cluster can connect. A body waits for room before it is
-//! read, and then has a short time: one that does not come holds up few, and not for long. Large bodies are rare and have
-//! room of their own, so that they never hold up the others.
+//! read, and then has a short time, so that one that does not come gives its room back soon. Large bodies are rare and have
+//! room of their own, and never hold up the others. Whoever can send very many at once still makes others wait: that is
+//! for a NetworkPolicy.
 
 use axum::body::{Body, HttpBody as _};
+use boathouse_service::memory;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -64,6 +66,16 @@ pub(super) struct Held {
 impl Held {
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        if bytes.len() as u64 > SMALL {
+            drop(bytes);
+            memory::give_back();
+        }
     }
 }
 

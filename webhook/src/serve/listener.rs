@@ -25,16 +25,18 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
 /// Open connections at once. Each API server keeps one or two.
-const CONNECTIONS: usize = 256;
-/// What may wait to be read on a connection, in bytes. With [`CONNECTIONS`] this bounds memory; a large pod takes a few
-/// more round trips.
-const WINDOW: u32 = 64 << 10;
+const CONNECTIONS: usize = 96;
+/// What may wait to be read on a stream of HTTP/2, in bytes; a large pod takes some more round trips.
+const WINDOW: u32 = 16 << 10;
+/// The same of all streams of a connection: bodies that wait for room do not take it from those that are read. With
+/// [`CONNECTIONS`] this bounds memory.
+const CONNECTION_WINDOW: u32 = STREAMS * WINDOW;
 /// For a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// For the head of a request, the first one above all, and how long an HTTP/1.1 connection may be idle.
 const HEAD: Duration = Duration::from_secs(30);
 /// Streams at once on one HTTP/2 connection.
-const STREAMS: u32 = 128;
+const STREAMS: u32 = 32;
 /// How often an HTTP/2 client must show that it is there, and how long it may take to.
 const PING: Duration = Duration::from_secs(30);
 /// After a failed accept, which is mostly for want of file descriptors.
@@ -134,12 +136,12 @@ async fn connection(
     stream.set_nodelay(true)?;
     let stream = timeout(HANDSHAKE, tls.accept(stream)).await??;
     let mut http = Builder::new(TokioExecutor::new());
-    http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(WINDOW as usize);
+    http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(CONNECTION_WINDOW as usize);
     http.http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
         .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING);
     // hyper bounds neither the wait for the first byte nor that for the preface of HTTP/2.

@@ -13,7 +13,7 @@ use crate::review::{self, ReviewError};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use body::{Bodies, BodyError};
@@ -88,7 +88,12 @@ impl Refusal {
             Self::Review(_) => StatusCode::BAD_REQUEST,
         };
         tracing::warn!(status = status.as_u16(), error = %self, "refused a request");
-        (status, format!("{self}\n")).into_response()
+        let mut response = (status, format!("{self}\n")).into_response();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            // The API server's client asks again by itself, but only if it is told when.
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
     }
 }
 

@@ -180,9 +180,9 @@ fn what_is_no_pod_is_an_error() {
 fn what_is_read_only_when_it_is_needed_is_refused_by_its_field() {
     let mut pod = notebook();
     pod["spec"]["containers"][0]["volumeMounts"] = json!([{"name": 7}]);
-    assert!(denied(&pod, ONE, Output::Csi).starts_with("container \"nb\": volumeMounts: invalid type"));
+    assert!(denied(&pod, ONE, Output::Csi).starts_with("container \"nb\": volumeMounts: \"invalid type"));
     pod["metadata"]["annotations"] = json!({"data.statcan.gc.ca/inject-boathouse": 7});
-    assert!(denied(&pod, ONE, Output::Csi).starts_with("metadata.annotations: invalid type"));
+    assert!(denied(&pod, ONE, Output::Csi).starts_with("metadata.annotations: \"invalid type"));
     pod["metadata"]["annotations"] = json!({});
     assert_eq!(create(&pod, ONE, Output::Csi), Outcome::Unchanged { warnings: vec![] });
 }

@@ -87,7 +87,7 @@ fn what_only_the_flexvolume_driver_lets_pass_is_left_out() {
     }));
     let (after, warnings) = patched(&pod, ONE, Output::Csi);
     assert_eq!(after["spec"]["volumes"][0]["csi"]["volumeAttributes"], json!({"bucket": "alice"}));
-    assert_eq!(warnings, [r#"volume data: unknown option "colour" is ignored"#]);
+    assert_eq!(warnings, [r#"volume "data": unknown option "colour" is ignored"#]);
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn options_that_cannot_be_mounted_are_refused_in_words() {
     let pod = by_hand(json!({"driver": "statcan.gc.ca/boathouse"}));
     assert!(denied(&pod, ONE, Output::Csi).starts_with(r#"volume "data": bucket is missing"#));
     let pod = by_hand(json!({"driver": "statcan.gc.ca/boathouse", "options": {"uid": 1000}}));
-    assert!(denied(&pod, ONE, Output::Csi).starts_with(r#"volume "data": options: invalid type: integer"#));
+    assert!(denied(&pod, ONE, Output::Csi).starts_with(r#"volume "data": options: "invalid type: integer"#));
     let long = "x".repeat(64 << 10);
     let pod = by_hand(json!({"driver": "statcan.gc.ca/boathouse", "options": {"bucket": long}}));
     assert_eq!(denied(&pod, ONE, Output::Csi), r#"volume "data": options: longer than 65536 bytes"#);

@@ -41,7 +41,7 @@ fn another_mount_keeps_its_path() {
         let mut pod = notebook();
         pod["spec"]["containers"][0]["volumeMounts"][0]["mountPath"] = json!(path);
         let Outcome::Unchanged { warnings } = create(&pod, ONE, Output::Csi) else { panic!("was changed") };
-        assert_eq!(warnings, [format!("{PATH} was not mounted in container nb: volume ws is there")]);
+        assert_eq!(warnings, [format!("{PATH} was not mounted in container \"nb\": volume \"ws\" is there")]);
     }
 }
 
@@ -50,7 +50,7 @@ fn a_device_keeps_its_path() {
     let mut pod = notebook();
     pod["spec"]["containers"][0]["volumeDevices"] = json!([{"name": "disk", "devicePath": PATH}]);
     let Outcome::Unchanged { warnings } = create(&pod, ONE, Output::Csi) else { panic!("was changed") };
-    assert_eq!(warnings, [format!("{PATH} was not mounted in container nb: a device is there")]);
+    assert_eq!(warnings, [format!("{PATH} was not mounted in container \"nb\": a device is there")]);
 }
 
 #[test]
