@@ -1,9 +1,12 @@
 //! What a pod can mount, and how.
 
 use super::pods::{self, flex, idle, inline, options, with_volume};
-use super::runner::{Case, beside};
+use super::runner::{Case, alone, beside};
 use super::world::World;
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
+use boathouse_testkit::parts::Parts;
+use boathouse_testkit::stack::Minio;
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 pub(super) fn cases() -> Vec<Case<World>> {
@@ -12,6 +15,7 @@ pub(super) fn cases() -> Vec<Case<World>> {
         beside!(persistent_volume_of_two_pods),
         beside!(persistent_volume_read_only),
         beside!(flex_volume_of_a_legacy_pod),
+        alone!(a_server_with_an_authority_of_its_own),
     ]
 }
 
@@ -128,4 +132,42 @@ fn flex_volume_of_a_legacy_pod(world: &World) -> anyhow::Result<()> {
     pods::round_trip(kubectl, namespace, "old", "/data")?;
     pods::delete(kubectl, namespace, "old")?;
     world.no_users(&tenant)
+}
+
+/// A volume names a bundle of authorities; its pod waits until the operator has put it into the chart's values.
+fn a_server_with_an_authority_of_its_own(world: &mut World) -> anyhow::Result<()> {
+    const NAMESPACE: &str = "own-authority";
+    let parts = Parts::locate()?;
+    let minio = world.block(async {
+        let minio = Minio::start_over_tls(&parts.minio, world.stack.tree(), "tls").await?;
+        minio.create_bucket("data").await?;
+        minio.put_object("data", "who", b"lake").await?;
+        anyhow::Ok(minio)
+    })?;
+    let kubectl = world.cluster.kubectl();
+    kubectl.run(&["create", "namespace", NAMESPACE])?;
+    let keys = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": { "name": "keys", "namespace": NAMESPACE },
+        "stringData": {
+            "accessKeyId": minio.root_user(),
+            "secretAccessKey": minio.root_password().expose_secret(),
+        },
+    });
+    let mut volume = inline(&json!({ "bucket": "data", "endpoint": minio.url(), "ca": "lake" }));
+    volume["csi"]["nodePublishSecretRef"] = json!({ "name": "keys" });
+    kubectl.wait("its service account", pods::START, |kubectl| {
+        kubectl.get("serviceaccount", Some(NAMESPACE), "default")
+    })?;
+    kubectl.apply(&[keys, with_volume(idle(NAMESPACE, "pod"), "/data", volume)])?;
+    pods::event(kubectl, NAMESPACE, "pod", &["MountVolume.SetUp failed", "ca \"lake\"", "--s3-ca-dir"])?;
+
+    let file = minio.ca_file().context("it speaks plain http")?;
+    let bundle = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+    world.product.install(&world.cluster, &json!({ "s3": { "authorities": { "lake": bundle } } }))?;
+    pods::running(kubectl, NAMESPACE, "pod")?;
+    ensure!(pods::shell(kubectl, NAMESPACE, "pod", "cat /data/who")? == "lake");
+    pods::delete(kubectl, NAMESPACE, "pod")?;
+    world.product.install(&world.cluster, &json!({}))
 }
