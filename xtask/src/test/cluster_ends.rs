@@ -64,12 +64,21 @@ pub(super) fn run() -> anyhow::Result<()> {
     eprintln!("  up in {:.1} s, down in {:.1} s", up.as_secs_f64(), down.elapsed().as_secs_f64());
     nothing_left(&before, &machine, "down")?;
 
+    let mut command = Command::new(&program);
+    command.arg("up");
+    let mut up = ProcessGuard::start("cluster up", command, &tree.path().join("up"))?;
+    says(&up, "containerd")?;
+    up.signal(Signal::SIGINT)?;
+    up.wait(LIMIT).context("Ctrl-C did not end cluster up")?;
+    nothing_left(&before, &machine, "Ctrl-C while it came up")?;
+
     // The suite is killed in the middle: nobody tells the cluster to end.
     for signal in [Signal::SIGINT, Signal::SIGKILL] {
         let mut command = Command::new(&program);
         command.args(["suite", "volumes"]);
         let mut suite = ProcessGuard::start("the suite", command, &tree.path().join(signal.as_str()))?;
-        started(&suite)?;
+        // Until pods have been there: mounts, keepers, daemons.
+        says(&suite, "\nok ")?;
         suite.signal(signal)?;
         suite.wait(LIMIT).with_context(|| format!("{signal} did not end the suite"))?;
         nothing_left(&before, &machine, signal.as_str())?;
@@ -85,11 +94,12 @@ pub(super) fn run() -> anyhow::Result<()> {
     nothing_left(&before, &machine, "the death of its warden")
 }
 
-/// Until pods have been there: mounts, keepers, daemons.
-fn started(suite: &ProcessGuard) -> anyhow::Result<()> {
+/// Waits until a program has printed `words`.
+fn says(program: &ProcessGuard, words: &str) -> anyhow::Result<()> {
     let began = Instant::now();
-    while !fs::read_to_string(suite.log())?.contains("\nok ") {
-        ensure!(suite.is_running() && began.elapsed() < LIMIT, suite.broken("came to no pod"));
+    while !fs::read_to_string(program.log())?.contains(words) {
+        let goes_on = program.is_running() && began.elapsed() < LIMIT;
+        ensure!(goes_on, program.broken(format!("did not come to {words:?}")));
         std::thread::sleep(Duration::from_millis(50));
     }
     Ok(())
