@@ -3,6 +3,7 @@
 use anyhow::{Context as _, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Children of a hierarchy's root that belong to a cluster: kubelet's pods, containerd's containers.
@@ -67,6 +68,48 @@ fn children(group: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
+/// Where version 2 is mounted on a machine that has no other.
+const UNIFIED: &str = "/sys/fs/cgroup";
+
+/// The options of version 2 itself, such as `nsdelegate`: the last field of its line in `/proc/self/mountinfo`. `None` when
+/// there is nothing of version 2 at its place.
+fn options(mountinfo: &str) -> Option<&str> {
+    mountinfo.lines().find_map(|line| {
+        let (mount, filesystem) = line.split_once(" - ")?;
+        let (point, kind) = (mount.split(' ').nth(4)?, filesystem.split(' ').next()?);
+        (point == UNIFIED && kind == "cgroup2").then(|| filesystem.rsplit(' ').next())?
+    })
+}
+
+/// The machine's options of version 2. They are one set for all mounts, and a runtime that mounts it in a privileged
+/// container takes away what it does not ask for (containerd before pull request 12952).
+#[derive(Debug)]
+pub(super) struct Options(Option<String>);
+
+impl Options {
+    pub(super) fn of_machine() -> Self {
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        Self(options(&table).map(str::to_owned))
+    }
+
+    /// Puts them back if they are others now.
+    ///
+    /// # Errors
+    /// When mount(8) does not.
+    pub(super) fn restore(&self) -> anyhow::Result<()> {
+        let (Some(before), Self(now)) = (&self.0, Self::of_machine()) else { return Ok(()) };
+        if now.as_ref() == Some(before) {
+            return Ok(());
+        }
+        let how = format!("remount,{before}");
+        let status = Command::new("mount").args(["-o", &how, UNIFIED]).status().context("run mount")?;
+        if !status.success() {
+            bail!("`mount -o {how} {UNIFIED}` ended with {status}");
+        }
+        Ok(())
+    }
+}
+
 /// Removes them all; what is being killed is waited for.
 ///
 /// # Errors
@@ -92,4 +135,19 @@ fn remove_tree(group: &Path) -> anyhow::Result<()> {
         remove_tree(&child)?;
     }
     fs::remove_dir(group).with_context(|| format!("remove cgroup {}", group.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_those_of_version_2_at_its_own_place() {
+        let line = "31 22 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate,memory_recursiveprot\n";
+        let root = "22 1 254:0 / / rw shared:1 - ext4 /dev/root rw\n";
+        assert_eq!(options(&format!("{root}{line}")), Some("rw,nsdelegate,memory_recursiveprot"));
+        assert_eq!(options(root), None);
+        assert_eq!(options(&line.replace("/sys/fs/cgroup", "/sys/fs/cgroup/unified")), None);
+        assert_eq!(options(&line.replace("- cgroup2", "- tmpfs")), None);
+    }
 }

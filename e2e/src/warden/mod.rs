@@ -52,6 +52,7 @@ pub fn guard(place: &Place, detached: bool, work: &[String]) -> anyhow::Result<i
     place.remove()?;
     cgroups::remove()?;
     place.create()?;
+    let options = cgroups::Options::of_machine();
     let mut child = start(place, work)?;
     place.write("warden.pid", &std::process::id().to_string())?;
     let outcome = watch(&mut child, &events, detached);
@@ -59,7 +60,7 @@ pub fn guard(place: &Place, detached: bool, work: &[String]) -> anyhow::Result<i
     let _ = child.kill();
     let _ = child.wait();
     last_child()?;
-    let removed = cgroups::remove().and_then(|()| place.remove());
+    let removed = cgroups::remove().and_then(|()| options.restore()).and_then(|()| place.remove());
     let code = outcome?;
     removed?;
     Ok(code)

@@ -10,12 +10,8 @@ use std::path::Path;
 
 /// The namespaces a keeper joins, with the name each has in `/proc/<pid>/ns`. The mount namespace comes last: it
 /// decides what the others' names mean.
-const JOINED: [(&str, CloneFlags); 4] = [
-    ("uts", CloneFlags::CLONE_NEWUTS),
-    ("ipc", CloneFlags::CLONE_NEWIPC),
-    ("cgroup", CloneFlags::CLONE_NEWCGROUP),
-    ("mnt", CloneFlags::CLONE_NEWNS),
-];
+const JOINED: [(&str, CloneFlags); 3] =
+    [("uts", CloneFlags::CLONE_NEWUTS), ("ipc", CloneFlags::CLONE_NEWIPC), ("mnt", CloneFlags::CLONE_NEWNS)];
 
 /// A pod that is not set up as it must be.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +27,12 @@ pub enum NamespaceError {
         "this container has a network namespace of its own, which ends with it; run the pod with hostNetwork: true"
     )]
     Network,
+    /// On cgroup v2 mounted with `nsdelegate`, as systemd does, the kernel moves nobody out of a cgroup namespace for one
+    /// who is inside (cgroups(7)). Runtimes give privileged containers the host's.
+    #[error(
+        "this container has a cgroup namespace of its own, which keepers could not leave; run the container privileged"
+    )]
+    Cgroup,
     /// A namespace cannot be looked at.
     #[error("look at /proc/{process}/ns/{name}: {source}; the container must be privileged")]
     Look {
@@ -70,6 +72,9 @@ impl Namespaces {
         }
         if !same("net")? {
             return Err(NamespaceError::Network);
+        }
+        if !same("cgroup")? {
+            return Err(NamespaceError::Cgroup);
         }
         let mut joined = Vec::new();
         for (name, flag) in JOINED {
