@@ -77,7 +77,7 @@ fn the_openbao_image_runs_the_engine(world: &World) -> anyhow::Result<()> {
     pods::delete(kubectl, NAMESPACE, "openbao")
 }
 
-/// As the chart runs it, without upstream's provisioner, which nobody can build here.
+/// As the chart runs it, but without upstream's provisioner beside it.
 fn the_controller_image_serves(world: &World) -> anyhow::Result<()> {
     namespace(world)?;
     let kubectl = world.cluster.kubectl();
