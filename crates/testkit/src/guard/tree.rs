@@ -1,7 +1,9 @@
 //! A directory for everything a test makes, removed without ever going into a mount.
 
 use boathouse_mounts::{MountError, detach_all, table};
+use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,7 +13,7 @@ pub(crate) const PREFIX: &str = "boathouse-test-";
 
 /// A directory under `BOATHOUSE_TEST_DIR`, else `/tmp`, that others may pass through (mode 0711: the FUSE daemon
 /// runs as another user). When it is dropped: processes that name it on their command line are killed, what is
-/// mounted under it is detached, then it is removed. With `BOATHOUSE_TEST_KEEP` set, the files stay.
+/// mounted under it is detached, cgroups of mounts are removed, and then it is. With `BOATHOUSE_TEST_KEEP` set, the files stay.
 #[derive(Debug)]
 pub struct TempTree {
     path: PathBuf,
@@ -73,6 +75,10 @@ pub(crate) fn parent() -> PathBuf {
 fn clear(path: &Path) -> Result<(), MountError> {
     crate::leftovers::end_processes_naming(path, Duration::from_secs(5));
     detach_below(path)?;
+    // Not before: a mount whose daemon hangs would hang whoever looks into it.
+    for id in mount_ids(path, 0) {
+        remove_cgroups(&id);
+    }
     if std::env::var_os("BOATHOUSE_TEST_KEEP").is_some() {
         return Ok(());
     }
@@ -81,6 +87,38 @@ fn clear(path: &Path) -> Result<(), MountError> {
         path: path.to_owned(),
         source,
     })
+}
+
+/// The ids of a node plugin's mounts: what is in a directory `mounts` of its state, which is not far below `path`.
+fn mount_ids(path: &Path, depth: u32) -> Vec<OsString> {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    let directories = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    if path.file_name() == Some("mounts".as_ref()) {
+        return directories.map(|entry| entry.file_name()).collect();
+    }
+    if depth == 4 {
+        return Vec::new();
+    }
+    directories.flat_map(|entry| mount_ids(&entry.path(), depth + 1)).collect()
+}
+
+/// Removes a mount's cgroups, which a node plugin does when it unmounts. Without one they would stay, empty.
+fn remove_cgroups(id: &OsStr) {
+    let hierarchies =
+        fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path());
+    for hierarchy in hierarchies.chain(["/sys/fs/cgroup".into()]) {
+        let cgroup = hierarchy.join("boathouse").join(id);
+        // Who was killed may count as a member for a moment.
+        for _ in 0..50 {
+            match fs::remove_dir(&cgroup) {
+                Err(error) if error.kind() == ErrorKind::ResourceBusy => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                // Gone, or never there.
+                _ => break,
+            }
+        }
+    }
 }
 
 /// Detaches every mount on or under `path`, youngest first. Afterwards there is none, or it is an error.
