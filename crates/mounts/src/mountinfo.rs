@@ -35,6 +35,8 @@ pub struct Entry {
     pub fs_type: String,
     /// Mount source, as given to mount(2).
     pub source: OsString,
+    /// Options of the filesystem, the same wherever it is mounted, separated by commas.
+    pub fs_options: String,
 }
 
 /// A line that is not what proc_pid_mountinfo(5) promises.
@@ -83,6 +85,7 @@ fn entry(line: &[u8]) -> Result<Entry, &'static str> {
     }
     let fs_type = fields.next().ok_or("filesystem type")?;
     let source = fields.next().ok_or("source")?;
+    let fs_options = fields.next().ok_or("filesystem options")?;
     Ok(Entry {
         mount_id,
         parent_id,
@@ -93,6 +96,7 @@ fn entry(line: &[u8]) -> Result<Entry, &'static str> {
         shared,
         fs_type: String::from_utf8_lossy(fs_type).into_owned(),
         source: unescape(source),
+        fs_options: String::from_utf8_lossy(fs_options).into_owned(),
     })
 }
 
@@ -156,6 +160,7 @@ mod tests {
                 shared: true,
                 fs_type: "fuse.goofys".into(),
                 source: "boathouse:1f".into(),
+                fs_options: "rw,user_id=0".into(),
             }]
         );
     }

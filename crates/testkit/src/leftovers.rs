@@ -129,6 +129,20 @@ fn is_tree(path: &Path) -> bool {
         && path.file_name().is_some_and(|name| name.as_bytes().starts_with(guard::TREE_PREFIX.as_bytes()))
 }
 
+/// The roots of all cgroup hierarchies: of version 1 below `/sys/fs/cgroup`, of version 2 itself or in `unified`.
+#[must_use]
+pub fn cgroup_roots() -> Vec<PathBuf> {
+    let base = Path::new("/sys/fs/cgroup");
+    let mut roots = vec![base.to_owned()];
+    for entry in fs::read_dir(base).into_iter().flatten().flatten() {
+        // A link is a second name (cpu → cpu,cpuacct).
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) && entry.path().join("cgroup.procs").exists() {
+            roots.push(entry.path());
+        }
+    }
+    roots
+}
+
 fn collect_cgroups(directory: &Path, depth: u32, things: &mut BTreeSet<String>) {
     for path in children(directory) {
         // A link is a second name (cpu → cpu,cpuacct).

@@ -49,7 +49,7 @@ fn nothing_is_mounted_within_what_reaches_the_node() {
     let tools = Tools::get();
     for set in SETS {
         let rendered = tools.set(set);
-        let plugin = objects(&rendered).into_iter().find(|object| kind(object) == "DaemonSet").unwrap();
+        let plugin = objects(&rendered).find(|object| kind(object) == "DaemonSet").unwrap();
         let lines: Vec<&str> = plugin.lines().map(str::trim).collect();
         let reaching = lines.windows(2).filter(|pair| pair[1] == "mountPropagation: Bidirectional");
         let reaching: Vec<&str> = reaching.filter_map(|pair| pair[0].strip_prefix("mountPath: ")).collect();

@@ -1,9 +1,9 @@
 //! The command-line client, for what a test asks of the API server.
 
-use super::clean;
+use super::{clean, pki};
 use crate::place::Place;
 use anyhow::{Context as _, bail};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -17,17 +17,17 @@ const LIMIT: Duration = Duration::from_secs(240);
 pub struct Kubectl {
     program: PathBuf,
     config: PathBuf,
-    home: PathBuf,
+    place: Place,
 }
 
 impl Kubectl {
     pub(super) fn new(place: &Place, program: &Path, config: &Path) -> Self {
-        Self { program: program.to_owned(), config: config.to_owned(), home: place.path("home") }
+        Self { program: program.to_owned(), config: config.to_owned(), place: place.clone() }
     }
 
     /// With an end: what runs in a pod may hang, and with it whoever waits.
     fn command(&self) -> Command {
-        let mut command = clean(Path::new("/usr/bin/timeout"), &self.home);
+        let mut command = clean(Path::new("/usr/bin/timeout"), &self.place.path("home"));
         command.args(["--kill-after=5", &LIMIT.as_secs().to_string()]).arg(&self.program);
         command.env("KUBECONFIG", &self.config);
         command
@@ -62,7 +62,7 @@ impl Kubectl {
     /// # Errors
     /// The API server's words.
     pub fn apply(&self, objects: &[Value]) -> anyhow::Result<()> {
-        let list = serde_json::json!({ "apiVersion": "v1", "kind": "List", "items": objects });
+        let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects });
         self.feed(&["apply", "--server-side", "--force-conflicts", "-f", "-"], &list.to_string()).map(drop)
     }
 
@@ -83,23 +83,13 @@ impl Kubectl {
         self.feed(&["apply", "--dry-run=server", "-f", "-"], documents).map(drop)
     }
 
-    /// With another identity than the administrator's: that of `token`.
+    /// The same with another identity than the administrator's: that of `token`. `name` is that of its file.
     ///
     /// # Errors
-    /// Its words on standard error.
-    pub fn run_as(&self, token: &str, arguments: &[&str]) -> anyhow::Result<String> {
-        let config = self.config.with_file_name("token.kubeconfig");
-        let authority = self.config.with_file_name("ca.crt");
-        let content = serde_json::json!({
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{ "name": "c", "cluster": { "server": super::API, "certificate-authority": authority } }],
-            "users": [{ "name": "u", "user": { "token": token } }],
-            "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "u" } }],
-            "current-context": "c",
-        });
-        std::fs::write(&config, content.to_string()).context("write a kubeconfig")?;
-        Self { config, ..self.clone() }.run(arguments)
+    /// When the file is there or cannot be written.
+    pub fn with_token(&self, name: &str, token: &str) -> anyhow::Result<Self> {
+        let config = pki::kubeconfig(&self.place, name, &json!({ "token": token }))?;
+        Ok(Self { config, ..self.clone() })
     }
 
     /// One object; `None` when it is not there.

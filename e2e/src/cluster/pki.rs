@@ -8,7 +8,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 
 /// Writes `pki/<name>.crt` and `pki/<name>.key`.
@@ -59,21 +59,9 @@ impl Authority {
     /// A client certificate and `pki/<name>.kubeconfig` that uses it.
     pub(super) fn client(&self, name: &str, user: &str, group: Option<&str>) -> anyhow::Result<PathBuf> {
         self.issue(name, user, group, &[])?;
-        let path = |file: String| self.place.path("pki").join(file);
-        // JSON is YAML.
-        let config = json!({
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{ "name": "e2e", "cluster": {
-                "server": API, "certificate-authority": path("ca.crt".into()),
-            }}],
-            "users": [{ "name": name, "user": {
-                "client-certificate": path(format!("{name}.crt")), "client-key": path(format!("{name}.key")),
-            }}],
-            "contexts": [{ "name": "e2e", "context": { "cluster": "e2e", "user": name } }],
-            "current-context": "e2e",
-        });
-        self.place.write_secret(&format!("pki/{name}.kubeconfig"), &config.to_string())
+        let path = |kind: &str| self.place.path(&format!("pki/{name}.{kind}"));
+        let user = json!({ "client-certificate": path("crt"), "client-key": path("key") });
+        kubeconfig(&self.place, name, &user)
     }
 
     /// The API server's own certificate.
@@ -82,4 +70,20 @@ impl Authority {
             ["kubernetes.default.svc", "kubernetes", "localhost", "127.0.0.1", NODE_ADDRESS, "10.96.0.1"];
         self.issue("apiserver", "kube-apiserver", None, &names)
     }
+}
+
+/// `pki/<name>.kubeconfig`, with which a user has these credentials at the API server.
+pub(super) fn kubeconfig(place: &Place, name: &str, user: &Value) -> anyhow::Result<PathBuf> {
+    // JSON is YAML.
+    let config = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{ "name": "e2e", "cluster": {
+            "server": API, "certificate-authority": place.path("pki/ca.crt"),
+        }}],
+        "users": [{ "name": name, "user": user }],
+        "contexts": [{ "name": "e2e", "context": { "cluster": "e2e", "user": name } }],
+        "current-context": "e2e",
+    });
+    place.write_secret(&format!("pki/{name}.kubeconfig"), &config.to_string())
 }

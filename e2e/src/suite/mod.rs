@@ -58,9 +58,6 @@ pub fn list() {
 /// When it does not run; its events.
 pub fn first_pod(cluster: &Cluster) -> anyhow::Result<()> {
     let kubectl = cluster.kubectl();
-    kubectl.wait("the default service account", pods::START, |kubectl| {
-        kubectl.get("serviceaccount", Some("default"), "default")
-    })?;
     kubectl.apply(&[pods::idle("default", "first")])?;
     pods::running(kubectl, "default", "first")?;
     kubectl.run(&["delete", "pod", "-n", "default", "first", "--wait=false"]).map(drop)

@@ -5,6 +5,7 @@ use super::runner::{Case, alone, beside};
 use super::worker::Worker;
 use super::world::World;
 use super::{processes, product};
+use crate::cluster::Kubectl;
 use anyhow::{Context as _, ensure};
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -236,10 +237,11 @@ fn the_plugin_changes_the_taints_of_its_node_and_nothing_else(world: &mut World)
     let account = ["create", "token", "boathouse-node", "-n", product::NAMESPACE];
     let bound = ["--bound-object-kind=Pod", &format!("--bound-object-name={pod}")];
     let its = kubectl.run(&[account.as_slice(), &bound].concat())?;
+    let its = kubectl.with_token("node-plugin", its.trim())?;
     // Of the same account, but of no pod on this node.
-    let others = kubectl.run(&account)?;
+    let others = kubectl.with_token("no-pod", kubectl.run(&account)?.trim())?;
 
-    let taint = |taint: &str, token: &str| kubectl.run_as(token.trim(), &["taint", "node", node, taint]);
+    let taint = |taint: &str, kubectl: &Kubectl| kubectl.run(&["taint", "node", node, taint]);
     taint("suite=:PreferNoSchedule", &its)?;
     let denied = |outcome: anyhow::Result<String>, words: &str| -> anyhow::Result<()> {
         let said = outcome.as_ref().err().map(ToString::to_string).unwrap_or_default();
@@ -247,7 +249,7 @@ fn the_plugin_changes_the_taints_of_its_node_and_nothing_else(world: &mut World)
         Ok(())
     };
     let others = taint("suite-", &others);
-    let label = kubectl.run_as(its.trim(), &["label", "node", node, "suite=yes"]);
+    let label = its.run(&["label", "node", node, "suite=yes"]);
     // Before anything is judged: other cases use the node.
     taint("suite-", &its)?;
     denied(others, "the Node it runs on and no other")?;

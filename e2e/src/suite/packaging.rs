@@ -9,9 +9,6 @@ use serde_json::json;
 use std::path::Path;
 use std::process::Command;
 
-/// The suite has one namespace for these pods.
-const NAMESPACE: &str = "packaging";
-
 pub(super) fn cases() -> Vec<Case<World>> {
     vec![
         beside!(the_openbao_image_runs_the_engine),
@@ -21,8 +18,8 @@ pub(super) fn cases() -> Vec<Case<World>> {
 }
 
 /// A pod of an image of ours, not of busybox.
-fn of_image(name: &str, image: &str, args: &[&str]) -> serde_json::Value {
-    let mut pod = idle(NAMESPACE, name);
+fn of_image(namespace: &str, name: &str, image: &str, args: &[&str]) -> serde_json::Value {
+    let mut pod = idle(namespace, name);
     let container = &mut pod["spec"]["containers"][0];
     container["image"] = format!("localhost/{image}:e2e").into();
     container["args"] = json!(args);
@@ -33,20 +30,13 @@ fn of_image(name: &str, image: &str, args: &[&str]) -> serde_json::Value {
     pod
 }
 
-fn namespace(world: &World) -> anyhow::Result<()> {
-    let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAMESPACE } });
-    world.cluster.kubectl().apply(&[namespace])?;
-    world.cluster.kubectl().wait("its service account", pods::START, |kubectl| {
-        kubectl.get("serviceaccount", Some(NAMESPACE), "default")
-    })?;
-    Ok(())
-}
-
 /// OpenBao from its image finds the engine where the image has it, and starts it.
 fn the_openbao_image_runs_the_engine(world: &World) -> anyhow::Result<()> {
-    namespace(world)?;
+    const NAMESPACE: &str = "openbao-image";
+    world.namespace(NAMESPACE)?;
     let kubectl = world.cluster.kubectl();
     let mut pod = of_image(
+        NAMESPACE,
         "openbao",
         "boathouse-openbao",
         &[
@@ -79,10 +69,12 @@ fn the_openbao_image_runs_the_engine(world: &World) -> anyhow::Result<()> {
 
 /// As the chart runs it, but without upstream's provisioner beside it.
 fn the_controller_image_serves(world: &World) -> anyhow::Result<()> {
-    namespace(world)?;
+    const NAMESPACE: &str = "controller-image";
+    world.namespace(NAMESPACE)?;
     let kubectl = world.cluster.kubectl();
     let minio = world.stack.minio().url();
     let mut pod = of_image(
+        NAMESPACE,
         "controller",
         "boathouse-controller",
         &[

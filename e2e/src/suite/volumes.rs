@@ -145,7 +145,7 @@ fn a_server_with_an_authority_of_its_own(world: &mut World) -> anyhow::Result<()
         anyhow::Ok(minio)
     })?;
     let kubectl = world.cluster.kubectl();
-    kubectl.run(&["create", "namespace", NAMESPACE])?;
+    world.namespace(NAMESPACE)?;
     let keys = json!({
         "apiVersion": "v1",
         "kind": "Secret",
@@ -157,9 +157,6 @@ fn a_server_with_an_authority_of_its_own(world: &mut World) -> anyhow::Result<()
     });
     let mut volume = inline(&json!({ "bucket": "data", "endpoint": minio.url(), "ca": "lake" }));
     volume["csi"]["nodePublishSecretRef"] = json!({ "name": "keys" });
-    kubectl.wait("its service account", pods::START, |kubectl| {
-        kubectl.get("serviceaccount", Some(NAMESPACE), "default")
-    })?;
     kubectl.apply(&[keys, with_volume(idle(NAMESPACE, "pod"), "/data", volume)])?;
     pods::event(kubectl, NAMESPACE, "pod", &["MountVolume.SetUp failed", "ca \"lake\"", "--s3-ca-dir"])?;
 

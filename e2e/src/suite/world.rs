@@ -109,12 +109,18 @@ impl World {
     /// A namespace with a bucket of its name.
     pub(super) fn tenant(&self, namespace: &str) -> anyhow::Result<Tenant> {
         let tenant = self.block(self.stack.tenant(namespace, TTL))?;
-        let kubectl = self.cluster.kubectl();
-        kubectl.run(&["create", "namespace", namespace])?;
-        kubectl.wait("its service account", Duration::from_secs(20), |kubectl| {
-            kubectl.get("serviceaccount", Some(namespace), "default")
-        })?;
+        self.namespace(namespace)?;
         Ok(tenant)
+    }
+
+    /// A namespace in which pods can be made.
+    pub(super) fn namespace(&self, name: &str) -> anyhow::Result<()> {
+        let kubectl = self.cluster.kubectl();
+        kubectl.run(&["create", "namespace", name])?;
+        kubectl.wait("its service account", Duration::from_secs(20), |kubectl| {
+            kubectl.get("serviceaccount", Some(name), "default")
+        })?;
+        Ok(())
     }
 
     /// Waits until MinIO has no user of a tenant any more.

@@ -1,6 +1,8 @@
 //! The cgroups that kubelet, containerd and the node plugin make, which no namespace takes along.
 
 use anyhow::{Context as _, bail};
+use boathouse_mounts::Entry;
+use boathouse_testkit::leftovers::cgroup_roots;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,21 +17,8 @@ const SHARED: &str = "boathouse";
 /// How long the kernel may take to let go of killed processes.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The roots of all hierarchies: of version 1 below `/sys/fs/cgroup`, of version 2 itself or in `unified`.
-fn roots() -> Vec<PathBuf> {
-    let base = Path::new("/sys/fs/cgroup");
-    let mut roots = vec![base.to_owned()];
-    for entry in fs::read_dir(base).into_iter().flatten().flatten() {
-        // A link is a second name (cpu → cpu,cpuacct).
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) && entry.path().join("cgroup.procs").exists() {
-            roots.push(entry.path());
-        }
-    }
-    roots
-}
-
 fn named(name: &str) -> impl Iterator<Item = PathBuf> {
-    roots().into_iter().map(move |root| root.join(name)).filter(|path| path.is_dir())
+    cgroup_roots().into_iter().map(move |root| root.join(name)).filter(|path| path.is_dir())
 }
 
 fn of_the_cluster() -> impl Iterator<Item = PathBuf> {
@@ -71,14 +60,11 @@ fn children(group: &Path) -> Vec<PathBuf> {
 /// Where version 2 is mounted on a machine that has no other.
 const UNIFIED: &str = "/sys/fs/cgroup";
 
-/// The options of version 2 itself, such as `nsdelegate`: the last field of its line in `/proc/self/mountinfo`. `None` when
-/// there is nothing of version 2 at its place.
-fn options(mountinfo: &str) -> Option<&str> {
-    mountinfo.lines().find_map(|line| {
-        let (mount, filesystem) = line.split_once(" - ")?;
-        let (point, kind) = (mount.split(' ').nth(4)?, filesystem.split(' ').next()?);
-        (point == UNIFIED && kind == "cgroup2").then(|| filesystem.rsplit(' ').next())?
-    })
+/// The options of version 2 itself, such as `nsdelegate`. `None` when there is nothing of version 2 at its place.
+fn options(table: &[Entry]) -> Option<&str> {
+    let unified =
+        table.iter().find(|entry| entry.mount_point == Path::new(UNIFIED) && entry.fs_type == "cgroup2");
+    unified.map(|entry| entry.fs_options.as_str())
 }
 
 /// The machine's options of version 2. They are one set for all mounts, and a runtime that mounts it in a privileged
@@ -88,7 +74,7 @@ pub(super) struct Options(Option<String>);
 
 impl Options {
     pub(super) fn of_machine() -> Self {
-        let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let table = boathouse_mounts::table().unwrap_or_default();
         Self(options(&table).map(str::to_owned))
     }
 
@@ -139,13 +125,19 @@ fn remove_tree(group: &Path) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
     use super::*;
 
     #[test]
     fn options_are_those_of_version_2_at_its_own_place() {
         let line = "31 22 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate,memory_recursiveprot\n";
         let root = "22 1 254:0 / / rw shared:1 - ext4 /dev/root rw\n";
-        assert_eq!(options(&format!("{root}{line}")), Some("rw,nsdelegate,memory_recursiveprot"));
+        let options = |table: &str| {
+            let table = boathouse_mounts::parse(table.as_bytes()).unwrap();
+            options(&table).map(str::to_owned)
+        };
+        assert_eq!(options(&format!("{root}{line}")).as_deref(), Some("rw,nsdelegate,memory_recursiveprot"));
         assert_eq!(options(root), None);
         assert_eq!(options(&line.replace("/sys/fs/cgroup", "/sys/fs/cgroup/unified")), None);
         assert_eq!(options(&line.replace("- cgroup2", "- tmpfs")), None);

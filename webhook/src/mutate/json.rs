@@ -13,6 +13,7 @@ use std::marker::PhantomData;
 pub(super) const MOST: usize = 4096;
 
 /// An object. A derived type would take an array of its fields as well.
+#[derive(Debug)]
 pub(super) struct Object<T>(pub(super) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {

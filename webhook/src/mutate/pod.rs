@@ -13,7 +13,6 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
 use volume_spec::{Shown, go_bool};
 
 /// Longest options of a FlexVolume volume in bytes. The driver knows a dozen of them.
@@ -259,10 +258,4 @@ impl Mount<'_> {
 pub(super) struct Device<'a> {
     #[serde(borrow, default)]
     pub(super) device_path: Cow<'a, str>,
-}
-
-impl<T: fmt::Debug> fmt::Debug for Object<T> {
-    fn fmt(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(text)
-    }
 }

@@ -104,9 +104,7 @@ fn mount_ids(path: &Path, depth: u32) -> Vec<OsString> {
 
 /// Removes a mount's cgroups, which a node plugin does when it unmounts. Without one they would stay, empty.
 fn remove_cgroups(id: &OsStr) {
-    let hierarchies =
-        fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path());
-    for hierarchy in hierarchies.chain(["/sys/fs/cgroup".into()]) {
+    for hierarchy in crate::leftovers::cgroup_roots() {
         let cgroup = hierarchy.join("boathouse").join(id);
         // Who was killed may count as a member for a moment.
         for _ in 0..50 {
