@@ -5,16 +5,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use tempfile::TempDir;
 
 /// Any certificate; what is written before it makes bundles differ.
-const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\n\
-MIIBdjCCARugAwIBAgIUU74o8FFQDsd3kIGc9XDhB0fni8YwCgYIKoZIzj0EAwIw\n\
-DzENMAsGA1UEAwwEdGVzdDAgFw0yNjExMjQwMzE3NDZaGA8yMTI2MTAzMTAzMTc0\n\
-NlowDzENMAsGA1UEAwwEdGVzdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABN3m\n\
-aovgsb7xkE4n7xij960gPzintXPDPM8eAASxX+qpA6g6azv9Edkh0cLhIPHPkzv2\n\
-K23BgNNUHcCD07kK3dKjUzBRMB0GA1UdDgQWBBSjEPwf/jbFwixa5fQjvH0MfA8r\n\
-3TAfBgNVHSMEGDAWgBSjEPwf/jbFwixa5fQjvH0MfA8r3TAPBgNVHRMBAf8EBTAD\n\
-AQH/MAoGCCqGSM49BAMCA0kAMEYCIQDP0P4NQusjB5lscnUMB40R0EVd5BEdod77\n\
-YkJIKlDTtwIhAJzqk8Am7ddBSnZUxoOjlhfRcCH3G4B4RT4QRwac2yCB\n\
------END CERTIFICATE-----\n";
+const CERTIFICATE: &str = include_str!("../../../crates/bucket/tests/data/certificate.pem");
 
 fn bundle(comment: &str) -> String {
     format!("# {comment}\n{CERTIFICATE}")
