@@ -1,6 +1,7 @@
 //! Unix sockets only their owner may open.
 
 use nix::sys::stat::{Mode, fchmod};
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -18,8 +19,8 @@ use tokio::net::{UnixListener, UnixSocket, UnixStream};
 const BACKLOG: u32 = 128;
 /// How long another start in the same directory may take before we give up.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
-/// `sun_path` holds 108 bytes with its NUL (unix(7)).
-const MAX_PATH_BYTES: usize = 107;
+/// `sun_path` holds 108 bytes with its NUL (unix(7)), and a socket's first name is one longer than its own.
+const MAX_PATH_BYTES: usize = 106;
 
 /// Where a server listens: an absolute path, also written `unix:///path` or `unix:/path`.
 ///
@@ -114,8 +115,9 @@ pub enum BindError {
 /// It is the stream of connections that tonic serves; for other protocols there is [`accept`](Self::accept).
 #[derive(Debug)]
 pub struct PrivateListener {
-    listener: UnixListener,
+    // Goes first: while the listener lives nobody takes its place, and nobody is given its inode number.
     file: SocketFile,
+    listener: UnixListener,
 }
 
 impl PrivateListener {
@@ -177,6 +179,12 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 /// There is no moment at which others could connect. `bind` then `chmod` has one, and umask(2) is shared by
 /// all threads, so narrowing it for a moment breaks what they create meanwhile. Linux gives the file the mode of
 /// the unbound socket's own inode (net/unix/af_unix.c, `unix_bind_bsd`), so fchmod(2) comes first.
+///
+/// Nor is there one at which the file is missing or refuses who connects: the socket listens under its name with a
+/// dot in front before rename(2) puts it in the old one's place. A crash in between leaves the old file, and one that
+/// watchers of the directory pass over and the next start removes. It is that name which `ss` and
+/// `/proc/net/unix` show.
+///
 /// Two starts at once are put in order by a lock on the directory.
 ///
 /// # Errors
@@ -190,17 +198,27 @@ pub async fn bind_private(path: impl AsRef<Path>) -> Result<PrivateListener, Bin
     };
     fs::create_dir_all(dir).map_err(failed("make the directory of"))?;
     let _lock = lock(dir).await?;
-    remove_stale(path).await?;
+    if is_stale(path).await? {
+        tracing::info!(path = %path.display(), "replacing a socket nobody listens on");
+    }
+    let mut hidden = OsString::from(".");
+    hidden.push(path.file_name().unwrap_or_default());
+    let hidden = path.with_file_name(hidden);
+    if is_stale(&hidden).await? {
+        fs::remove_file(&hidden).map_err(failed("remove what a crash left of"))?;
+    }
 
     let socket = UnixSocket::new_stream().map_err(failed("make a socket for"))?;
     fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR)
         .map_err(io::Error::from)
         .map_err(failed("make private the socket"))?;
-    socket.bind(path).map_err(failed("bind the socket"))?;
-    let id = identity(path).map_err(failed("stat the socket"))?;
-    let file = SocketFile { path: path.to_owned(), id: Some(id) };
+    socket.bind(&hidden).map_err(failed("bind the socket"))?;
+    let id = identity(&hidden).map_err(failed("stat the socket"))?;
+    let mut file = SocketFile { path: hidden, id: Some(id) };
     let listener = socket.listen(BACKLOG).map_err(failed("listen on"))?;
-    Ok(PrivateListener { listener, file })
+    fs::rename(&file.path, path).map_err(failed("rename the socket to"))?;
+    path.clone_into(&mut file.path);
+    Ok(PrivateListener { file, listener })
 }
 
 /// Holds the directory for the time of one start. The lock ends with the returned file.
@@ -220,11 +238,11 @@ async fn lock(dir: &Path) -> Result<File, BindError> {
     }
 }
 
-/// Removes a socket nobody answers on.
-async fn remove_stale(path: &Path) -> Result<(), BindError> {
+/// Whether a socket lies there that nobody answers on. Nothing at all is no error, anything else is.
+async fn is_stale(path: &Path) -> Result<bool, BindError> {
     let failed = |step| move |source| BindError::Io { step, path: path.to_owned(), source };
     match fs::symlink_metadata(path) {
-        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(err) => return Err(failed("stat")(err)),
         Ok(meta) if !meta.file_type().is_socket() => return Err(BindError::NotASocket(path.to_owned())),
         Ok(_) => {}
@@ -233,10 +251,7 @@ async fn remove_stale(path: &Path) -> Result<(), BindError> {
         // EAGAIN: the queue of a listener is full.
         Ok(_) => Err(BindError::InUse(path.to_owned())),
         Err(err) if err.kind() == io::ErrorKind::WouldBlock => Err(BindError::InUse(path.to_owned())),
-        Err(err) if err.kind() == io::ErrorKind::ConnectionRefused => {
-            tracing::info!(path = %path.display(), "removing a socket nobody listens on");
-            fs::remove_file(path).map_err(failed("remove the old socket"))
-        }
+        Err(err) if err.kind() == io::ErrorKind::ConnectionRefused => Ok(true),
         Err(err) => Err(failed("see whether anybody listens on")(err)),
     }
 }

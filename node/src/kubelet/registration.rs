@@ -6,9 +6,13 @@
 //! **The socket's file stays when the node plugin stops.** Were it removed, kubelet would take the driver out of the
 //! node's CSINode object at once, and every unpublish between two versions of the DaemonSet would fail because the
 //! driver is unknown, until it is registered anew. With the file in place the driver stays known, such a call
-//! is refused by the missing CSI socket, and the next attempt reaches the successor. A successor replaces the file,
-//! which kubelet takes as a new registration, as it does after a crash. Uninstalled for good, the file is what
-//! remains of us, and nobody calls it.
+//! is refused by the missing CSI socket, and the next attempt reaches the successor. A successor replaces the file, as
+//! it does after a crash. Uninstalled for good, the file is what remains of us, and nobody calls it.
+//!
+//! It replaces it by rename(2) of a socket that already listens ([`bind_private`]): to kubelet that is one `Create`,
+//! hence a new registration, and never a `Remove` (`pluginwatcher/plugin_watcher.go`, fsnotify's
+//! `backend_inotify.go`). Kubelet passes over names that begin with a dot. When it looks after the rename, it logs
+//! once that the hidden name is gone.
 
 use boathouse_service::uds::{BindError, PrivateListener, bind_private};
 use boathouse_service::{DRIVER_NAME, ServeError, serve};

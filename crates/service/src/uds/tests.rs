@@ -20,8 +20,9 @@ fn endpoints() {
         assert_eq!(text.parse::<Endpoint>(), Err(EndpointError::NotAbsolute(text.into())), "{text}");
     }
     assert!(matches!("/run/".parse::<Endpoint>(), Err(EndpointError::Directory(_))));
-    assert!(matches!(format!("/{}", "a".repeat(107)).parse::<Endpoint>(), Err(EndpointError::TooLong(_))));
-    assert!(format!("/{}", "a".repeat(106)).parse::<Endpoint>().is_ok());
+    assert!(matches!(format!("/{}", "a".repeat(106)).parse::<Endpoint>(), Err(EndpointError::TooLong(_))));
+    let longest = format!("/{}", "a".repeat(105)).parse::<Endpoint>().unwrap();
+    assert_eq!(longest.path().as_os_str().len(), MAX_PATH_BYTES);
 }
 
 #[tokio::test]
@@ -135,13 +136,85 @@ async fn of_many_starts_at_once_exactly_one_wins() {
     UnixStream::connect(&path).await.unwrap();
 }
 
+/// Connects again and again until it works, and then twenty times more. The answer is what went wrong.
+fn connect_until_served(path: &Path, begun: &AtomicBool) -> BTreeSet<io::ErrorKind> {
+    let mut errors = BTreeSet::new();
+    let mut served = 0;
+    while served < 20 {
+        match std::os::unix::net::UnixStream::connect(path) {
+            Ok(_) => served += 1,
+            Err(err) if served == 0 => drop(errors.insert(err.kind())),
+            Err(err) => panic!("served, and then {err}"),
+        }
+        begun.store(true, Ordering::Relaxed);
+    }
+    errors
+}
+
+/// A client sees what was there before, or the new server: never a socket that refuses in between, nor a name that is
+/// gone for a moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn appears_at_once_and_answering() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 0..400 {
+        let path = dir.path().join(format!("{round}.sock"));
+        let before = if round % 2 == 0 {
+            io::ErrorKind::NotFound
+        } else {
+            drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+            io::ErrorKind::ConnectionRefused
+        };
+        let begun = Arc::new(AtomicBool::new(false));
+        let client = {
+            let (path, begun) = (path.clone(), begun.clone());
+            std::thread::spawn(move || connect_until_served(&path, &begun))
+        };
+        while !begun.load(Ordering::Relaxed) {
+            std::thread::yield_now();
+        }
+        let _listener = bind_private(&path).await.unwrap();
+        assert_eq!(client.join().unwrap(), BTreeSet::from([before]), "round {round}");
+    }
+}
+
+#[tokio::test]
+async fn the_hidden_name_is_cleared_of_a_crash_and_of_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, hidden) = (dir.path().join("x.sock"), dir.path().join(".x.sock"));
+    drop(std::os::unix::net::UnixListener::bind(&hidden).unwrap());
+    drop(bind_private(&path).await.unwrap());
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+
+    let other = bind_private(&hidden).await.unwrap();
+    let err = bind_private(&path).await.unwrap_err();
+    assert!(matches!(&err, BindError::InUse(used) if *used == hidden), "{err}");
+    UnixStream::connect(&hidden).await.unwrap();
+    drop(other);
+
+    fs::write(&hidden, "data").unwrap();
+    let err = bind_private(&path).await.unwrap_err();
+    assert!(matches!(&err, BindError::NotASocket(found) if *found == hidden), "{err}");
+    assert_eq!(fs::read(&hidden).unwrap(), b"data");
+}
+
 #[tokio::test]
 async fn leaves_what_is_not_a_socket() {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("x.sock");
-    fs::write(&path, "data").unwrap();
-    assert!(matches!(bind_private(&path).await, Err(BindError::NotASocket(_))));
-    assert_eq!(fs::read(&path).unwrap(), b"data");
+    let path = |name: &str| dir.path().join(name);
+    fs::write(path("file"), "data").unwrap();
+    fs::create_dir(path("directory")).unwrap();
+    nix::unistd::mkfifo(&path("fifo"), Mode::S_IRUSR).unwrap();
+    // A link is not followed, not even to a socket that may be replaced.
+    drop(std::os::unix::net::UnixListener::bind(path("stale")).unwrap());
+    std::os::unix::fs::symlink("stale", path("link")).unwrap();
+    for name in ["file", "directory", "fifo", "link"] {
+        let before = identity(&path(name)).unwrap();
+        let err = bind_private(path(name)).await.unwrap_err();
+        assert!(matches!(err, BindError::NotASocket(_)), "{name}: {err}");
+        assert_eq!(identity(&path(name)).unwrap(), before, "{name}");
+    }
+    assert_eq!(fs::read(path("file")).unwrap(), b"data");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 5);
 }
 
 #[tokio::test]
