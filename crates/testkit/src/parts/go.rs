@@ -43,10 +43,7 @@ fn compile(
     stamp: &str,
     program: &Path,
 ) -> Result<(), PartsError> {
-    for (file, content) in [("go.mod", go_mod), ("go.sum", go_sum)] {
-        let path = run.build.join(file);
-        fs::write(&path, content).map_err(io("write", &path))?;
-    }
+    pin_down(run, go_mod, go_sum)?;
     let ldflags = format!("-s -w {stamp}");
     let mut command = go();
     command
@@ -55,6 +52,45 @@ fn compile(
         .arg(program)
         .arg(package);
     run.tool("building with go", &mut command).map(drop)
+}
+
+fn pin_down(run: &Run<'_>, go_mod: &str, go_sum: &str) -> Result<(), PartsError> {
+    for (file, content) in [("go.mod", go_mod), ("go.sum", go_sum)] {
+        let path = run.build.join(file);
+        fs::write(&path, content).map_err(io("write", &path))?;
+    }
+    Ok(())
+}
+
+/// Writes the files of a folder of `module`, in the order of their names and with `---` between, to `all`. Go checks
+/// the module against `go_sum`.
+pub(super) fn files(
+    run: &mut Run<'_>,
+    module: &str,
+    folder: &str,
+    go_mod: &str,
+    go_sum: &str,
+    all: &Path,
+) -> Result<(), PartsError> {
+    pin_down(run, go_mod, go_sum)?;
+    let folder = Path::new(&download(run, module)?.dir).join(folder);
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(&folder).map_err(io("read", &folder))? {
+        paths.push(entry.map_err(io("read", &folder))?.path());
+    }
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+    paths.sort_unstable();
+    let read = |path: &std::path::PathBuf| fs::read_to_string(path).map_err(io("read", path));
+    let documents = paths.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    fs::write(all, documents.join("\n---\n")).map_err(io("write", all))
+}
+
+fn download(run: &mut Run<'_>, module: &str) -> Result<Downloaded, PartsError> {
+    let said = run.tool("fetching the source", go().args(["mod", "download", "-json", module]))?;
+    serde_json::from_str(&said).map_err(|error| PartsError::Pin {
+        part: run.part,
+        detail: format!("`go mod download -json` said something unexpected: {error}"),
+    })
 }
 
 /// `source.json`: which module to copy and what to change in it.
@@ -101,9 +137,7 @@ pub(super) fn build_edited(
     let pin = |detail: String| PartsError::Pin { part, detail };
     let source: EditedSource =
         serde_json::from_str(source).map_err(|error| pin(format!("source.json: {error}")))?;
-    let said = run.tool("fetching the source", go().args(["mod", "download", "-json", &source.module]))?;
-    let downloaded: Downloaded = serde_json::from_str(&said)
-        .map_err(|error| pin(format!("`go mod download -json` said something unexpected: {error}")))?;
+    let downloaded = download(run, &source.module)?;
     if downloaded.sum != source.sum {
         return Err(pin(format!(
             "{} has checksum {}, pinned is {}",

@@ -7,6 +7,7 @@
 
 mod cache;
 mod go;
+mod neighbours;
 mod progress;
 mod recipe;
 mod wheel;
@@ -16,6 +17,7 @@ use cache::{Cache, Slot};
 use recipe::Recipe;
 use std::path::{Path, PathBuf};
 
+pub use neighbours::NeighbourParts;
 pub use progress::{Event, Progress};
 
 /// What can go wrong on the way to a part.

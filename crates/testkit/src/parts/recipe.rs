@@ -12,6 +12,8 @@ pub(super) enum Source {
     Wheel { requirements: &'static str },
     /// A Go module built as it is.
     Go { how: GoBuild, package: &'static str, go_mod: &'static str, go_sum: &'static str },
+    /// The files of a folder of a Go module, one after the other: YAML documents.
+    GoFiles { module: &'static str, folder: &'static str, go_mod: &'static str, go_sum: &'static str },
     /// A Go module copied and edited, then built.
     EditedGo { package: &'static str, go_mod: &'static str, go_sum: &'static str, source: &'static str },
 }
@@ -140,6 +142,61 @@ pub(super) fn kubernetes() -> [Recipe; 6] {
     ]
 }
 
+const CERT_MANAGER: &str = "github.com/cert-manager/cert-manager";
+
+/// Programs of others that the product works with in a cluster: six to eight minutes on two cores.
+pub(super) fn neighbours() -> [Recipe; 6] {
+    [
+        Recipe {
+            part: "ginkgo",
+            program: "ginkgo",
+            source: go!("kubernetes", GoBuild::Program, "github.com/onsi/ginkgo/v2/ginkgo"),
+        },
+        Recipe {
+            part: "agnhost",
+            program: "agnhost",
+            source: go!("kubernetes", GoBuild::Program, "k8s.io/kubernetes/test/images/agnhost"),
+        },
+        Recipe {
+            part: "csi-provisioner",
+            program: "csi-provisioner",
+            source: go!(
+                "csi-provisioner",
+                GoBuild::Stamped("-X main.version=v6.4.0"),
+                "github.com/kubernetes-csi/external-provisioner/v6/cmd/csi-provisioner"
+            ),
+        },
+        Recipe {
+            part: "cert-manager",
+            program: "controller",
+            source: go!(
+                "cert-manager",
+                GoBuild::Program,
+                "github.com/cert-manager/cert-manager/cmd/controller"
+            ),
+        },
+        Recipe {
+            part: "cainjector",
+            program: "cainjector",
+            source: go!(
+                "cert-manager",
+                GoBuild::Program,
+                "github.com/cert-manager/cert-manager/cmd/cainjector"
+            ),
+        },
+        Recipe {
+            part: "cert-manager-crds",
+            program: "crds.yaml",
+            source: Source::GoFiles {
+                module: CERT_MANAGER,
+                folder: "deploy/crds",
+                go_mod: pin!("cert-manager/go.mod"),
+                go_sum: pin!("cert-manager/go.sum"),
+            },
+        },
+    ]
+}
+
 /// What renders the chart and the kustomize base: two to three minutes on two cores.
 pub(super) fn packaging() -> [Recipe; 2] {
     [
@@ -173,6 +230,7 @@ impl Recipe {
                 &[package, go_mod, go_sum, stamp]
             }
             Source::Go { package, go_mod, go_sum, .. } => &[package, go_mod, go_sum],
+            Source::GoFiles { module, folder, go_mod, go_sum } => &[module, folder, go_mod, go_sum],
             Source::EditedGo { package, go_mod, go_sum, source } => &[package, go_mod, go_sum, source],
         };
         let mut hash = Sha256::new();

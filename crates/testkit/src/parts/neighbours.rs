@@ -1,0 +1,69 @@
+//! Programs of others that the product works with in a cluster.
+
+use super::cache::Cache;
+use super::recipe::{self, Recipe};
+use super::{PartsError, Progress, find_all, prepare};
+use crate::requirement;
+use std::path::{Path, PathBuf};
+
+/// Where they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NeighbourParts {
+    /// Runs upstream's tests beside each other.
+    pub ginkgo: PathBuf,
+    /// What upstream's tests run in their pods.
+    pub agnhost: PathBuf,
+    /// Upstream's external-provisioner, which calls the controller for claims.
+    pub csi_provisioner: PathBuf,
+    /// cert-manager's controller, which issues certificates.
+    pub cert_manager: PathBuf,
+    /// cert-manager's other controller, which tells API objects of authorities.
+    pub cainjector: PathBuf,
+    /// cert-manager's CustomResourceDefinitions, a file of YAML documents.
+    pub cert_manager_crds: PathBuf,
+}
+
+impl NeighbourParts {
+    /// Finds everything in the cache and builds what is not there.
+    ///
+    /// # Errors
+    /// As [`super::Parts::obtain`].
+    pub fn obtain(progress: &mut dyn Progress) -> Result<Self, PartsError> {
+        let cache = Cache::of_user()?;
+        let recipes = recipe::neighbours();
+        prepare(&cache, &recipes, requirement::FREE)?;
+        let mut find = |recipe: &Recipe| cache.slot(recipe).obtain(recipe, progress);
+        let [ginkgo, agnhost, csi_provisioner, cert_manager, cainjector, crds] = &recipes;
+        Ok(Self {
+            ginkgo: find(ginkgo)?,
+            agnhost: find(agnhost)?,
+            csi_provisioner: find(csi_provisioner)?,
+            cert_manager: find(cert_manager)?,
+            cainjector: find(cainjector)?,
+            cert_manager_crds: find(crds)?,
+        })
+    }
+
+    /// Finds everything in the cache; builds nothing.
+    ///
+    /// # Errors
+    /// [`PartsError::NotBuilt`] with the names of those that are missing.
+    pub fn locate() -> Result<Self, PartsError> {
+        let cache = Cache::of_user()?;
+        let [ginkgo, agnhost, csi_provisioner, cert_manager, cainjector, cert_manager_crds] =
+            find_all(&cache, &recipe::neighbours())?;
+        Ok(Self { ginkgo, agnhost, csi_provisioner, cert_manager, cainjector, cert_manager_crds })
+    }
+
+    /// All of them with the name to call them by.
+    pub fn named(&self) -> [(&'static str, &Path); 6] {
+        [
+            ("ginkgo", &self.ginkgo),
+            ("agnhost", &self.agnhost),
+            ("csi-provisioner", &self.csi_provisioner),
+            ("cert-manager", &self.cert_manager),
+            ("cainjector", &self.cainjector),
+            ("cert-manager CRDs", &self.cert_manager_crds),
+        ]
+    }
+}
