@@ -45,6 +45,9 @@ pub mod agent {
 
 /// The keeper: what the node plugin and the process that holds one mount say to each other.
 pub mod keeper {
+    /// How the lines begin in which Go's runtime says why it ends a program, before the stacks of all goroutines.
+    pub const CAUSES: [&str; 3] = ["fatal error:", "panic:", "runtime:"];
+
     /// Version 1. [`Launch`](v1::Launch) travels once, over the keeper's stdin; [`Request`](v1::Request) and
     /// [`Reply`](v1::Reply) over its control socket, see [`crate::frame`].
     #[allow(missing_docs, clippy::all, reason = "generated; the .proto file says what needs saying")]

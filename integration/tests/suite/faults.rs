@@ -160,6 +160,10 @@ async fn a_daemon_that_hangs_is_unpublished_in_time(shared: &Shared, stack: &Sta
     let target = scene.node.publish(stack.identities(), &volume).await?;
     let pid = *scene.processes("goofys").first().context("no daemon")?;
     kill(Pid::from_raw(pid), Signal::SIGSTOP)?;
+    // Each thread stops when it is next about to run.
+    while !stopped(pid)? {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     let condition = scene.node.stats(&target).await?.volume_condition.context("no condition")?;
     ensure!(condition.abnormal && condition.message.contains("hung"), "{condition:?}");
     // A republish of a mounted target is never an error.
@@ -168,4 +172,16 @@ async fn a_daemon_that_hangs_is_unpublished_in_time(shared: &Shared, stack: &Sta
     scene.node.unpublish(&volume.id(), &target).await?;
     ensure!(began.elapsed() < Duration::from_secs(10), "took {:?}", began.elapsed());
     scene.finish(stack).await
+}
+
+/// Whether all threads of a process are stopped (proc(5), `/proc/pid/stat`).
+fn stopped(pid: i32) -> anyhow::Result<bool> {
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let stat = std::fs::read_to_string(task?.path().join("stat"))?;
+        // Behind the name, which is in parentheses and may hold anything.
+        if !stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

@@ -17,6 +17,7 @@ mod faults;
 mod flex;
 mod hosts;
 mod kubernetes_auth;
+mod limits;
 mod minio_admin;
 mod optional;
 mod outages;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         faults::cases(),
         flex::cases(),
         kubernetes_auth::cases(),
+        limits::cases(),
         minio_admin::cases(),
         rotation::cases(),
         restarts::cases(),

@@ -11,6 +11,8 @@
 
 use boathouse_mounts::{Entry, MountError};
 use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
@@ -25,7 +27,7 @@ const KEEPERS: &str = "keepers";
 const MEMORY: [&str; 2] = ["memory.max", "memory.limit_in_bytes"];
 const PIDS: &str = "pids.max";
 
-/// How long a killed daemon may count as a member of its cgroup after its parent knows of its end.
+/// How long a killed process may count as a member of its cgroup, also after its parent knows of its end.
 const LINGER: Duration = Duration::from_millis(10);
 const LINGERS: u32 = 50;
 
@@ -284,7 +286,8 @@ impl Cgroups {
         Ok(())
     }
 
-    /// Removes the cgroups of a mount whose daemon has ended; blocks for half a second at most.
+    /// Removes the cgroups of a mount whose daemon has ended, and kills what it left in them; blocks for half a second
+    /// at most.
     pub(super) fn release(&self, id: &str) -> Result<(), CgroupError> {
         let mut first = Ok(());
         for hierarchy in self.hierarchies.iter().filter(|it| it.limits()) {
@@ -302,11 +305,13 @@ fn version(entry: &Entry) -> Option<Version> {
     }
 }
 
+/// Removes a cgroup and whoever is in it.
 fn remove(cgroup: &Path) -> Result<(), CgroupError> {
     let mut tries = 0;
     loop {
         match fs::remove_dir(cgroup) {
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy && tries < LINGERS => {
+                kill_members(cgroup);
                 tries += 1;
                 std::thread::sleep(LINGER);
             }
@@ -315,6 +320,20 @@ fn remove(cgroup: &Path) -> Result<(), CgroupError> {
             }
             _ => return Ok(()),
         }
+    }
+}
+
+/// Kills whoever is in a cgroup of a mount: what its daemon has made and, where it has not been moved yet, the keeper,
+/// which has nothing to do any more. Who was forked meanwhile is seen at the removal, as is who cannot be killed.
+fn kill_members(cgroup: &Path) {
+    // Version 2 since Linux 5.14.
+    if fs::write(cgroup.join("cgroup.kill"), "1").is_ok() {
+        return;
+    }
+    let members = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+    // 0 is a process this one cannot name, and to `kill` it is everybody here.
+    for pid in members.lines().filter_map(|line| line.parse().ok()).filter(|&pid| pid > 0) {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }
 }
 

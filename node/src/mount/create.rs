@@ -9,6 +9,7 @@ use crate::keeper::{self, Keeper, KeeperError};
 use crate::lease::{Generation, Lease};
 use boathouse_bucket::{BucketClient, BucketError, Http, S3Target};
 use boathouse_mounts::{FuseOptions, MountError, mount_fuse, open_fuse_device};
+use csi_proto::keeper::CAUSES;
 use csi_proto::keeper::v1::{Launch, Status};
 use nix::errno::Errno;
 use std::fs;
@@ -29,6 +30,9 @@ const SLOW: Duration = Duration::from_millis(250);
 
 /// How long to wait for the keeper's word on a daemon whose session is over: it collects the last output first.
 pub(crate) const EXIT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How many of a daemon's lines an error shows.
+const SHOWN: usize = 4;
 
 /// Why there is no FUSE mount. Whatever was made by then is gone again.
 #[derive(Debug, thiserror::Error)]
@@ -329,10 +333,50 @@ pub(super) fn exit(status: &Status) -> Option<String> {
     })
 }
 
-/// A daemon's last lines on one line.
+/// A daemon's last lines on one line; of a crash those from its cause on, which stacks follow.
 fn last_lines(status: &Status) -> String {
     let lines: Vec<&str> =
         status.last_output.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let from = lines.len().saturating_sub(4);
-    if lines.is_empty() { "(none)".to_owned() } else { lines[from..].join(" | ") }
+    let last = lines.len().saturating_sub(SHOWN);
+    let cause = lines.iter().position(|line| CAUSES.iter().any(|words| line.starts_with(words)));
+    let from = cause.map_or(last, |cause| cause.min(last));
+    let shown = &lines[from..lines.len().min(from + SHOWN)];
+    if shown.is_empty() { "(none)".to_owned() } else { shown.join(" | ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(output: &str) -> String {
+        last_lines(&Status { last_output: output.to_owned(), ..Status::default() })
+    }
+
+    #[test]
+    fn a_crash_is_shown_from_its_cause_on() {
+        let crash = "\
+runtime: failed to create new OS thread (have 10 already; errno=11)
+runtime: may need to increase max user processes (ulimit -u)
+fatal error: newosproc
+
+runtime stack:
+runtime.throw({0x4c5180?, 0x1597a6e59ef8?})
+\t/usr/local/go/src/runtime/panic.go:1229 +0x48 fp=0x1597a6e59ed0 sp=0x1597a6e59ea0 pc=0x4796e8
+...
+runtime.goexit({})
+\t/usr/local/go/src/runtime/asm_amd64.s:1771 +0x1 fp=0x1597a6e3dfe8 sp=0x1597a6e3dfe0 pc=0x47f561
+";
+        assert_eq!(
+            shown(crash),
+            "runtime: failed to create new OS thread (have 10 already; errno=11) | runtime: may need to increase max \
+             user processes (ulimit -u) | fatal error: newosproc | runtime stack:"
+        );
+    }
+
+    #[test]
+    fn of_everything_else_the_end_is_shown() {
+        assert_eq!(shown(" \n"), "(none)");
+        assert_eq!(shown("1\n2\n\n3\n4\n5\n"), "2 | 3 | 4 | 5");
+        assert_eq!(shown("1\n2\n3\n4\npanic: 5\n"), "2 | 3 | 4 | panic: 5");
+    }
 }
