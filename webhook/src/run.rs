@@ -8,7 +8,7 @@ use crate::reload::Watched;
 use crate::serve::{Listener, Webhook};
 use crate::tls::{Pair, PairError, server_config};
 use anyhow::Context as _;
-use boathouse_service::{metrics, shutdown};
+use boathouse_service::{memory, metrics, shutdown};
 use jiff::Timestamp;
 use prometheus_client::registry::Registry;
 use std::fmt::Display;
@@ -87,7 +87,9 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         tokio::time::sleep(args.stop_delay).await;
     };
     let routes = Webhook::new(live_config, args.output, measured.clone()).router();
-    listener.serve(server_config(live_pair)?, routes, measured, stopped, GRACE).await;
+    let tls = server_config(live_pair)?;
+    memory::forget_start();
+    listener.serve(tls, routes, measured, stopped, GRACE).await;
     follower.abort();
     Ok(())
 }
