@@ -18,8 +18,16 @@ const PAUSE: &str = "trap 'exit 0' TERM INT; sleep 2147483647 & wait";
 /// # Errors
 /// [`ImageError::Busybox`] without a `/bin/busybox`, [`ImageError::Dynamic`] if it is not static.
 pub fn busybox(directory: &Path) -> Result<Archive, ImageError> {
+    busybox_image()?.write(directory)
+}
+
+/// What [`busybox`] writes, to build on.
+///
+/// # Errors
+/// [`ImageError::Busybox`] without a `/bin/busybox`.
+pub fn busybox_image() -> Result<Image, ImageError> {
     let program = Path::new(BUSYBOX);
-    with_applets(program, &applets(program)?)?.write(directory)
+    with_applets(program, &applets(program)?)
 }
 
 /// Writes `localhost/pause:1`, which waits until it is told to end, to `<directory>/pause.tar`.

@@ -18,7 +18,7 @@ mod list;
 mod oci;
 
 pub use archive::Archive;
-pub use busybox::{busybox, pause};
+pub use busybox::{busybox, busybox_image, pause};
 pub use description::{Architecture, Entry, Image, ImagePath, Reference};
 pub use error::ImageError;
 pub use list::{List, ListError};

@@ -1,9 +1,12 @@
 //! The suite: the product from its own chart and images on a real node, tested with pods.
 
 mod causes;
+mod certificates;
+mod claims;
 mod conformance;
 mod identity;
 mod keepers;
+mod neighbours;
 mod node;
 mod notebook;
 mod packaging;
@@ -12,6 +15,7 @@ mod processes;
 mod product;
 mod runner;
 mod story;
+mod upstream;
 mod volumes;
 mod worker;
 mod world;
@@ -33,12 +37,15 @@ fn cases() -> Vec<Case<World>> {
     [
         volumes::cases(),
         notebook::cases(),
+        certificates::cases(),
         identity::cases(),
         packaging::cases(),
         causes::cases(),
         node::cases(),
         keepers::cases(),
+        claims::cases(),
         conformance::cases(),
+        upstream::cases(),
     ]
     .into_iter()
     .flatten()

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 /// What asks the webhook for directories.
-const ANNOTATION: &str = "data.statcan.gc.ca/inject-boathouse";
+pub(super) const ANNOTATION: &str = "data.statcan.gc.ca/inject-boathouse";
 /// The label that says which output a namespace gets.
 const OUTPUT: &str = "boathouse.statcan.gc.ca/output";
 /// Where the instance of the suite has its directories.
@@ -350,7 +350,7 @@ fn ready_replicas(kubectl: &Kubectl) -> anyhow::Result<u64> {
     Ok(deployment["status"]["readyReplicas"].as_u64().unwrap_or(0))
 }
 
-fn webhook_pods(kubectl: &Kubectl) -> anyhow::Result<Vec<(String, i64)>> {
+pub(super) fn webhook_pods(kubectl: &Kubectl) -> anyhow::Result<Vec<(String, i64)>> {
     let pods = kubectl.list("pods", NAMESPACE)?;
     let mut names: Vec<(String, i64)> = pods
         .iter()

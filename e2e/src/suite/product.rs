@@ -1,12 +1,15 @@
 //! The product as somebody would install it: images given to containerd, the chart by helm.
 
+use super::neighbours::{self, PROVISIONER};
 use crate::cluster::{Cluster, VOLUME_PLUGIN_DIR};
 use crate::place::Place;
+use crate::warden::NODE_ADDRESS;
 use anyhow::{Context as _, bail, ensure};
 use boathouse_testkit::images::Images;
 use boathouse_testkit::parts::{PackagingParts, Parts};
 use boathouse_testkit::programs::Programs;
-use boathouse_testkit::stack::{ENGINE_MOUNT, SHARED_BUCKET, Stack};
+use boathouse_testkit::stack::{ENGINE_MOUNT, Minio, SHARED_BUCKET, Stack};
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -73,6 +76,48 @@ pub(super) fn instance(name: &str, endpoint: &str) -> Value {
         "uid": 1000,
         "gid": 100,
         "vaultTtl": "24h",
+    })
+}
+
+/// Secret with the controller's keys.
+const KEYS: &str = "boathouse-s3";
+
+/// Makes what [`with_controller`] needs.
+pub(super) fn prepare_controller(cluster: &Cluster, minio: &Minio) -> anyhow::Result<()> {
+    neighbours::import_provisioner(cluster)?;
+    cluster.kubectl().apply(&[keys(KEYS, minio)])
+}
+
+/// Changes of values that run the controller for `bucket`, beside upstream's provisioner. Its pods are not in the
+/// node's network: they reach MinIO at another address than the node plugin.
+pub(super) fn with_controller(bucket: &str, minio: &Minio) -> Value {
+    json!({
+        "s3": { "endpoint": endpoint_for_pods(minio) },
+        "controller": {
+            "enabled": true,
+            "image": { "repository": "localhost/boathouse-controller", "tag": TAGS[0] },
+            "provisionerImage": PROVISIONER,
+            "buckets": [bucket],
+            "keysSecret": KEYS,
+        },
+    })
+}
+
+/// Where pods reach MinIO.
+fn endpoint_for_pods(minio: &Minio) -> String {
+    minio.url().replace("127.0.0.1", NODE_ADDRESS)
+}
+
+/// A Secret with MinIO's root keys, in the product's namespace.
+pub(super) fn keys(name: &str, minio: &Minio) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": { "name": name, "namespace": NAMESPACE },
+        "stringData": {
+            "accessKeyId": minio.root_user(),
+            "secretAccessKey": minio.root_password().expose_secret(),
+        },
     })
 }
 

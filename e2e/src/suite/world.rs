@@ -38,7 +38,12 @@ impl World {
         let programs = Programs::locate(Profile::Release)?;
         let runtime = Runtime::new().context("start a runtime")?;
         // The stack starts while the cluster does.
-        let stack = runtime.spawn(async move { Stack::start(&parts, &programs).await });
+        let stack = runtime.spawn(async move {
+            let mut stack = Stack::start(&parts, &programs).await?;
+            // Pods that are not in the node's network reach it too.
+            stack.minio_mut().restart_on_all_addresses().await?;
+            anyhow::Ok(stack)
+        });
         let cluster = Cluster::start(place, &kubernetes, &say)?;
         let stack = runtime.block_on(stack).context("start OpenBao and MinIO")??;
         let product = Product::new(place, &stack)?;

@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -28,6 +29,8 @@ pub struct Minio {
     process: Option<ProcessGuard>,
     program: PathBuf,
     directory: PathBuf,
+    /// Address it listens at. Its own requests always go to loopback.
+    listens: IpAddr,
     port: u16,
     root_user: String,
     root_password: SecretString,
@@ -84,6 +87,7 @@ impl Minio {
             process: None,
             program: program.to_owned(),
             directory,
+            listens: Ipv4Addr::LOCALHOST.into(),
             port,
             root_user,
             root_password,
@@ -107,7 +111,12 @@ impl Minio {
     pub async fn restart(&mut self) -> Result<(), StackError> {
         self.stop();
         let mut command = Command::new(&self.program);
-        command.args(["server", "--quiet", "--address", &format!("127.0.0.1:{}", self.port)]);
+        command.args([
+            "server",
+            "--quiet",
+            "--address",
+            &SocketAddr::new(self.listens, self.port).to_string(),
+        ]);
         if self.ca_file.is_some() {
             command.arg("--certs-dir").arg(self.directory.join(CERTIFICATES));
         }
@@ -124,6 +133,15 @@ impl Minio {
         self.ready(&process).await?;
         self.process = Some(process);
         Ok(())
+    }
+
+    /// Starts it again so that all of the network reaches it: for a network namespace that leads nowhere.
+    ///
+    /// # Errors
+    /// [`StackError`] with the end of the server's log.
+    pub async fn restart_on_all_addresses(&mut self) -> Result<(), StackError> {
+        self.listens = Ipv4Addr::UNSPECIFIED.into();
+        self.restart().await
     }
 
     async fn ready(&self, process: &ProcessGuard) -> Result<(), StackError> {

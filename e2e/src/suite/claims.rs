@@ -1,0 +1,169 @@
+//! PersistentVolumeClaims: the controller from the chart, beside upstream's external-provisioner.
+
+use super::pods::{self, idle, with_volume};
+use super::product::{self, NAMESPACE};
+use super::runner::{Case, alone};
+use super::world::World;
+use crate::cluster::Kubectl;
+use anyhow::{Context as _, ensure};
+use boathouse_testkit::stack::Tenant;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+pub(super) fn cases() -> Vec<Case<World>> {
+    vec![alone!(claims_are_provisioned_and_keep_their_data)]
+}
+
+/// The Secret that one StorageClass names for itself.
+const OWN_KEYS: &str = "boathouse-s3-own";
+/// The provisioner's longest pause between attempts of one claim is longer, but not within a case.
+const BIND: Duration = Duration::from_secs(60);
+/// A lock that its holder cannot give back is free after 15 s.
+const HAND_OVER: Duration = Duration::from_secs(60);
+
+fn claims_are_provisioned_and_keep_their_data(world: &mut World) -> anyhow::Result<()> {
+    let tenant = world.tenant("claims")?;
+    let minio = world.stack.minio();
+    product::prepare_controller(&world.cluster, minio)?;
+    let mut values = product::with_controller(&tenant.bucket, minio);
+    values["controller"]["storageClassSecrets"] = json!([OWN_KEYS]);
+    world.product.install(&world.cluster, &values)?;
+    let kubectl = world.cluster.kubectl();
+    let own = json!({
+        "csi.storage.k8s.io/provisioner-secret-name": OWN_KEYS,
+        "csi.storage.k8s.io/provisioner-secret-namespace": NAMESPACE,
+    });
+    kubectl.apply(&[
+        product::keys(OWN_KEYS, minio),
+        class("plain", &tenant, &json!({})),
+        class("own-keys", &tenant, &own),
+        class("elsewhere", &tenant, &json!({ "bucket": "shared" })),
+    ])?;
+
+    shared_by_two_pods(world, &tenant)?;
+    a_secret_of_the_class(world, &tenant)?;
+    refused(kubectl, &tenant)?;
+    the_other_replica_takes_over(kubectl, &tenant)?;
+
+    let said = provisioners(kubectl)?;
+    ensure!(!said.contains("forbidden"), "csi-provisioner lacks a right:\n{said}");
+    for name in ["plain", "own-keys", "elsewhere"] {
+        kubectl.run(&["delete", "storageclass", name])?;
+    }
+    world.product.install(&world.cluster, &json!({}))?;
+    world.no_users(&tenant)
+}
+
+/// A folder of its own; both pods write to it, and the data outlives claim and volume.
+fn shared_by_two_pods(world: &World, tenant: &Tenant) -> anyhow::Result<()> {
+    let (namespace, kubectl) = (tenant.namespace.as_str(), world.cluster.kubectl());
+    let claimed = json!({ "persistentVolumeClaim": { "claimName": "both" } });
+    kubectl.apply(&[
+        claim(namespace, "both", "plain", "ReadWriteMany"),
+        with_volume(idle(namespace, "one"), "/data", claimed.clone()),
+        with_volume(idle(namespace, "two"), "/data", claimed),
+    ])?;
+    let volume = bound(kubectl, namespace, "both")?;
+    for pod in ["one", "two"] {
+        pods::running(kubectl, namespace, pod)?;
+    }
+    pods::shell(kubectl, namespace, "one", "echo from one > /data/file")?;
+    let read = pods::shell(kubectl, namespace, "two", "cat /data/file")?;
+    ensure!(read == "from one\n", "{read:?}");
+    let object = kubectl.get("pv", None, &volume)?.context("no volume")?;
+    let handle = &object["spec"]["csi"]["volumeHandle"];
+    ensure!(*handle == format!("{}/{volume}", tenant.bucket), "{handle}");
+    for pod in ["one", "two"] {
+        pods::delete(kubectl, namespace, pod)?;
+    }
+    kubectl.run(&["delete", "pvc", "both", "-n", namespace])?;
+    kubectl.wait(&format!("the volume {volume} is gone"), BIND, |kubectl| {
+        Ok(kubectl.get("pv", None, &volume)?.is_none().then_some(()))
+    })?;
+    let kept = world.block(world.stack.minio().get_object(&tenant.bucket, &format!("{volume}/file")))?;
+    ensure!(kept == b"from one\n", "after its deletion the volume has {kept:?}");
+    Ok(())
+}
+
+/// The right to read it is in the chart's values.
+fn a_secret_of_the_class(world: &World, tenant: &Tenant) -> anyhow::Result<()> {
+    let (namespace, kubectl) = (tenant.namespace.as_str(), world.cluster.kubectl());
+    kubectl.apply(&[claim(namespace, "own", "own-keys", "ReadWriteOncePod")])?;
+    bound(kubectl, namespace, "own")?;
+    kubectl.run(&["delete", "pvc", "own", "-n", namespace]).map(drop)
+}
+
+/// The claim's event names the bucket and those that are allowed.
+fn refused(kubectl: &Kubectl, tenant: &Tenant) -> anyhow::Result<()> {
+    let namespace = tenant.namespace.as_str();
+    kubectl.apply(&[claim(namespace, "refused", "elsewhere", "ReadWriteOnce")])?;
+    let why = format!("bucket shared is not one of those this controller may use: {}", tenant.bucket);
+    pods::event(kubectl, namespace, "refused", &["ProvisioningFailed", &why])?;
+    kubectl.run(&["delete", "pvc", "refused", "-n", namespace]).map(drop)
+}
+
+fn the_other_replica_takes_over(kubectl: &Kubectl, tenant: &Tenant) -> anyhow::Result<()> {
+    let namespace = tenant.namespace.as_str();
+    let leader = leader(kubectl)?;
+    kubectl.run(&["delete", "pod", "-n", NAMESPACE, &leader, "--grace-period=0", "--force"])?;
+    kubectl.apply(&[claim(namespace, "later", "plain", "ReadWriteOnce")])?;
+    kubectl.wait("another replica leads", HAND_OVER, |kubectl| {
+        Ok((self::leader(kubectl)? != leader).then_some(()))
+    })?;
+    bound(kubectl, namespace, "later")?;
+    kubectl.run(&["delete", "pvc", "later", "-n", namespace]).map(drop)
+}
+
+/// The pod that holds csi-provisioner's lock.
+fn leader(kubectl: &Kubectl) -> anyhow::Result<String> {
+    let lock = kubectl.get("lease", Some(NAMESPACE), "boathouse-statcan-gc-ca")?.context("nobody leads")?;
+    lock["spec"]["holderIdentity"].as_str().map(str::to_owned).context("a lock without a holder")
+}
+
+/// What all csi-provisioners have logged.
+fn provisioners(kubectl: &Kubectl) -> anyhow::Result<String> {
+    let of = ["-l", "app.kubernetes.io/component=controller", "-c", "csi-provisioner", "--tail=-1"];
+    kubectl.run(&[["logs", "-n", NAMESPACE].as_slice(), &of].concat())
+}
+
+/// The name of the volume that a claim got.
+fn bound(kubectl: &Kubectl, namespace: &str, name: &str) -> anyhow::Result<String> {
+    let found = kubectl.wait(&format!("claim {namespace}/{name} is bound"), BIND, |kubectl| {
+        let claim = kubectl.get("pvc", Some(namespace), name)?.context("there is no such claim")?;
+        let volume = claim["spec"]["volumeName"].as_str().map(str::to_owned);
+        Ok(volume.filter(|_| claim["status"]["phase"] == "Bound"))
+    });
+    found.with_context(|| {
+        let log = provisioners(kubectl).unwrap_or_default();
+        format!("{}\n{log}", pods::events(kubectl, namespace, name))
+    })
+}
+
+fn class(name: &str, tenant: &Tenant, more: &Value) -> Value {
+    let mut parameters = json!({
+        "bucket": tenant.bucket, "vault-path": tenant.vault_path, "uid": "1000", "gid": "100",
+    });
+    if let (Some(all), Some(more)) = (parameters.as_object_mut(), more.as_object()) {
+        all.extend(more.clone());
+    }
+    json!({
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": { "name": name },
+        "provisioner": pods::DRIVER,
+        "parameters": parameters,
+    })
+}
+
+fn claim(namespace: &str, name: &str, class: &str, mode: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": { "name": name, "namespace": namespace },
+        "spec": {
+            "accessModes": [mode],
+            "resources": { "requests": { "storage": "1Gi" } },
+            "storageClassName": class,
+        },
+    })
+}
