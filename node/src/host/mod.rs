@@ -129,14 +129,16 @@ impl Host {
         }
     }
 
-    /// Removes what [`Self::cradle`] made for a mount that is gone.
-    pub async fn release(&self, id: &str) {
-        let Some(cgroups) = self.cgroups.clone() else { return };
+    /// Removes what [`Self::cradle`] made for a mount that is gone, with all processes in it. False when one of them
+    /// may live on.
+    pub async fn release(&self, id: &str) -> bool {
+        let Some(cgroups) = self.cgroups.clone() else { return true };
         let id = id.to_owned();
         let removed = tokio::task::spawn_blocking(move || cgroups.release(&id)).await;
-        if let Ok(Err(error)) = removed {
-            tracing::warn!(%error, "a cgroup of a mount that is gone stays");
+        if let Ok(Err(error)) = &removed {
+            tracing::warn!(%error, "a cgroup of a mount that is gone stays, and the next start looks again");
         }
+        matches!(removed, Ok(Ok(())))
     }
 }
 

@@ -111,9 +111,15 @@ impl Mounts {
                     found.dead += 1;
                     self.add(Source::new(record, directory, None, Health::Dead(reason)));
                 }
-                _ => {
+                (record, _) => {
                     tracing::info!(path = %directory.display(), "removing a mount nobody uses");
-                    dismantle(&self.shared.config.host, &directory, Duration::ZERO).await;
+                    let gone = dismantle(&self.shared.config.host, &directory, Duration::ZERO).await;
+                    if let Ok(record) = record
+                        && !gone
+                    {
+                        // Somebody may still run as that user.
+                        self.shared.uids().insert(record.daemon_uid);
+                    }
                     found.removed += 1;
                 }
             }

@@ -246,7 +246,7 @@ impl Shared {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn uids(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+    pub(super) fn uids(&self) -> MutexGuard<'_, BTreeSet<u32>> {
         self.uids.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -181,8 +181,10 @@ pub(super) async fn dismantle(host: &Host, directory: &Path, grace: Duration) ->
         }
     }
     // Before the directory, which is what reminds the next start of them.
-    if let Some(id) = directory.file_name().and_then(|name| name.to_str()) {
-        host.release(id).await;
+    if let Some(id) = directory.file_name().and_then(|name| name.to_str())
+        && !host.release(id).await
+    {
+        return false;
     }
     MountRecord::remove(directory);
     let _ = std::fs::remove_file(keeper_socket(directory));
