@@ -4,7 +4,7 @@ use super::{cluster_ends, deny, fuzz, interrupt};
 use crate::tools::Lines;
 use crate::{cluster, demo, docs, sanity, tools};
 use anyhow::{Context as _, bail};
-use boathouse_testkit::parts::PackagingParts;
+use boathouse_testkit::parts::{PackagingParts, Parts};
 use boathouse_testkit::programs::{Profile, Programs};
 use boathouse_testkit::requirement;
 use std::path::Path;
@@ -195,7 +195,7 @@ fn release() -> anyhow::Result<()> {
 }
 
 fn stack() -> anyhow::Result<()> {
-    tools::obtain()?;
+    Parts::obtain(&mut Lines::new())?;
     check(&mut cargo(&[
         "test",
         "--locked",
@@ -215,7 +215,7 @@ fn chart() -> anyhow::Result<()> {
 
 fn integration() -> anyhow::Result<()> {
     requirement::for_mounting()?;
-    tools::obtain()?;
+    Parts::obtain(&mut Lines::new())?;
     check(&mut cargo(&["test", "--locked", "--package", "integration"]))
 }
 

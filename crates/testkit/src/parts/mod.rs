@@ -90,10 +90,7 @@ impl Parts {
     /// [`PartsError::Missing`] before anything is built, when a tool or disk space is missing that a build would
     /// need; otherwise whatever the build ran into.
     pub fn obtain(progress: &mut dyn Progress) -> Result<Self, PartsError> {
-        let cache = Cache::of_user()?;
-        let recipes = recipe::all();
-        prepare(&cache, &recipes, requirement::FREE)?;
-        Self::assemble(&recipes, |recipe| cache.slot(recipe).obtain(recipe, progress))
+        obtain_all(&recipe::all(), requirement::FREE, progress).map(Self::from)
     }
 
     /// Vault 1.21.0, if [`Parts::obtain_vault_1_21`] made it on this machine. Nothing else does.
@@ -107,10 +104,8 @@ impl Parts {
     /// # Errors
     /// As [`Parts::obtain`].
     pub fn obtain_vault_1_21(progress: &mut dyn Progress) -> Result<PathBuf, PartsError> {
-        let cache = Cache::of_user()?;
-        let recipe = recipe::vault_1_21();
-        prepare(&cache, std::slice::from_ref(&recipe), requirement::FREE_FOR_VAULT_1_21)?;
-        cache.slot(&recipe).obtain(&recipe, progress)
+        let [path] = obtain_all(&[recipe::vault_1_21()], requirement::FREE_FOR_VAULT_1_21, progress)?;
+        Ok(path)
     }
 
     /// Finds every part in the cache; builds nothing.
@@ -118,24 +113,7 @@ impl Parts {
     /// # Errors
     /// [`PartsError::NotBuilt`] with the names of all that are missing.
     pub fn locate() -> Result<Self, PartsError> {
-        let cache = Cache::of_user()?;
-        let recipes = recipe::all();
-        find_all(&cache, &recipes)?;
-        Self::assemble(&recipes, |recipe| Ok(cache.slot(recipe).path()))
-    }
-
-    fn assemble(
-        [bao, bao_2_6, goofys, csi_sanity, minio, vault_1_4]: &[Recipe; 6],
-        mut find: impl FnMut(&Recipe) -> Result<PathBuf, PartsError>,
-    ) -> Result<Self, PartsError> {
-        Ok(Self {
-            bao: find(bao)?,
-            bao_2_6: find(bao_2_6)?,
-            goofys: find(goofys)?,
-            csi_sanity: find(csi_sanity)?,
-            minio: find(minio)?,
-            vault_1_4: find(vault_1_4)?,
-        })
+        find_all(&recipe::all()).map(Self::from)
     }
 
     /// All programs with the name to call them by.
@@ -148,6 +126,13 @@ impl Parts {
             ("goofys 0.24.0", &self.goofys),
             ("csi-sanity 5.5.0", &self.csi_sanity),
         ]
+    }
+}
+
+impl From<[PathBuf; 6]> for Parts {
+    /// In the order of [`recipe::all`].
+    fn from([bao, bao_2_6, goofys, csi_sanity, minio, vault_1_4]: [PathBuf; 6]) -> Self {
+        Self { bao, bao_2_6, vault_1_4, minio, goofys, csi_sanity }
     }
 }
 
@@ -174,19 +159,7 @@ impl KubernetesParts {
     /// # Errors
     /// As [`Parts::obtain`].
     pub fn obtain(progress: &mut dyn Progress) -> Result<Self, PartsError> {
-        let cache = Cache::of_user()?;
-        let recipes = recipe::kubernetes();
-        prepare(&cache, &recipes, requirement::FREE_FOR_KUBERNETES)?;
-        let mut find = |recipe: &Recipe| cache.slot(recipe).obtain(recipe, progress);
-        let [kubectl, scheduler, controller_manager, apiserver, kubelet, e2e] = &recipes;
-        Ok(Self {
-            kubectl: find(kubectl)?,
-            scheduler: find(scheduler)?,
-            controller_manager: find(controller_manager)?,
-            apiserver: find(apiserver)?,
-            kubelet: find(kubelet)?,
-            e2e: find(e2e)?,
-        })
+        obtain_all(&recipe::kubernetes(), requirement::FREE_FOR_KUBERNETES, progress).map(Self::from)
     }
 
     /// Finds every program in the cache; builds nothing.
@@ -194,10 +167,7 @@ impl KubernetesParts {
     /// # Errors
     /// [`PartsError::NotBuilt`] with the names of those that are missing.
     pub fn locate() -> Result<Self, PartsError> {
-        let cache = Cache::of_user()?;
-        let recipes = recipe::kubernetes();
-        let [kubectl, scheduler, controller_manager, apiserver, kubelet, e2e] = find_all(&cache, &recipes)?;
-        Ok(Self { kubectl, scheduler, controller_manager, apiserver, kubelet, e2e })
+        find_all(&recipe::kubernetes()).map(Self::from)
     }
 
     /// All programs with the name to call them by.
@@ -210,6 +180,13 @@ impl KubernetesParts {
             ("kubelet 1.36.3", &self.kubelet),
             ("Kubernetes e2e", &self.e2e),
         ]
+    }
+}
+
+impl From<[PathBuf; 6]> for KubernetesParts {
+    /// In the order of [`recipe::kubernetes`].
+    fn from([kubectl, scheduler, controller_manager, apiserver, kubelet, e2e]: [PathBuf; 6]) -> Self {
+        Self { kubectl, scheduler, controller_manager, apiserver, kubelet, e2e }
     }
 }
 
@@ -228,12 +205,7 @@ impl PackagingParts {
     /// # Errors
     /// As [`Parts::obtain`].
     pub fn obtain(progress: &mut dyn Progress) -> Result<Self, PartsError> {
-        let cache = Cache::of_user()?;
-        let recipes = recipe::packaging();
-        prepare(&cache, &recipes, requirement::FREE)?;
-        let [kustomize, helm] = &recipes;
-        let mut find = |recipe: &Recipe| cache.slot(recipe).obtain(recipe, progress);
-        Ok(Self { kustomize: find(kustomize)?, helm: find(helm)? })
+        obtain_all(&recipe::packaging(), requirement::FREE, progress).map(Self::from)
     }
 
     /// Finds both in the cache; builds nothing.
@@ -241,10 +213,7 @@ impl PackagingParts {
     /// # Errors
     /// [`PartsError::NotBuilt`] with the names of those that are missing.
     pub fn locate() -> Result<Self, PartsError> {
-        let cache = Cache::of_user()?;
-        let recipes = recipe::packaging();
-        let [kustomize, helm] = find_all(&cache, &recipes)?;
-        Ok(Self { helm, kustomize })
+        find_all(&recipe::packaging()).map(Self::from)
     }
 
     /// Both with the name to call them by.
@@ -253,8 +222,30 @@ impl PackagingParts {
     }
 }
 
+impl From<[PathBuf; 2]> for PackagingParts {
+    /// In the order of [`recipe::packaging`].
+    fn from([kustomize, helm]: [PathBuf; 2]) -> Self {
+        Self { helm, kustomize }
+    }
+}
+
+/// Makes those of `recipes` that are not there, on a machine with `free` bytes for them; where all their programs are.
+fn obtain_all<const N: usize>(
+    recipes: &[Recipe; N],
+    free: u64,
+    progress: &mut dyn Progress,
+) -> Result<[PathBuf; N], PartsError> {
+    let cache = Cache::of_user()?;
+    prepare(&cache, recipes, free)?;
+    for recipe in recipes {
+        cache.slot(recipe).obtain(recipe, progress)?;
+    }
+    Ok(recipes.each_ref().map(|recipe| cache.slot(recipe).path()))
+}
+
 /// Where the programs of all of `recipes` are, or the names of those that are not there.
-fn find_all<const N: usize>(cache: &Cache, recipes: &[Recipe; N]) -> Result<[PathBuf; N], PartsError> {
+fn find_all<const N: usize>(recipes: &[Recipe; N]) -> Result<[PathBuf; N], PartsError> {
+    let cache = Cache::of_user()?;
     let slots = recipes.each_ref().map(|recipe| cache.slot(recipe));
     let absent: Vec<&str> = slots.iter().filter(|slot| slot.program().is_none()).map(Slot::part).collect();
     if !absent.is_empty() {

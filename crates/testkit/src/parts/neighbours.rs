@@ -1,8 +1,6 @@
 //! Programs of others that the product works with in a cluster.
 
-use super::cache::Cache;
-use super::recipe::{self, Recipe};
-use super::{PartsError, Progress, find_all, prepare};
+use super::{PartsError, Progress, find_all, obtain_all, recipe};
 use crate::requirement;
 use std::path::{Path, PathBuf};
 
@@ -29,19 +27,7 @@ impl NeighbourParts {
     /// # Errors
     /// As [`super::Parts::obtain`].
     pub fn obtain(progress: &mut dyn Progress) -> Result<Self, PartsError> {
-        let cache = Cache::of_user()?;
-        let recipes = recipe::neighbours();
-        prepare(&cache, &recipes, requirement::FREE)?;
-        let mut find = |recipe: &Recipe| cache.slot(recipe).obtain(recipe, progress);
-        let [ginkgo, agnhost, csi_provisioner, cert_manager, cainjector, crds] = &recipes;
-        Ok(Self {
-            ginkgo: find(ginkgo)?,
-            agnhost: find(agnhost)?,
-            csi_provisioner: find(csi_provisioner)?,
-            cert_manager: find(cert_manager)?,
-            cainjector: find(cainjector)?,
-            cert_manager_crds: find(crds)?,
-        })
+        obtain_all(&recipe::neighbours(), requirement::FREE, progress).map(Self::from)
     }
 
     /// Finds everything in the cache; builds nothing.
@@ -49,10 +35,7 @@ impl NeighbourParts {
     /// # Errors
     /// [`PartsError::NotBuilt`] with the names of those that are missing.
     pub fn locate() -> Result<Self, PartsError> {
-        let cache = Cache::of_user()?;
-        let [ginkgo, agnhost, csi_provisioner, cert_manager, cainjector, cert_manager_crds] =
-            find_all(&cache, &recipe::neighbours())?;
-        Ok(Self { ginkgo, agnhost, csi_provisioner, cert_manager, cainjector, cert_manager_crds })
+        find_all(&recipe::neighbours()).map(Self::from)
     }
 
     /// All of them with the name to call them by.
@@ -65,5 +48,14 @@ impl NeighbourParts {
             ("cainjector", &self.cainjector),
             ("cert-manager CRDs", &self.cert_manager_crds),
         ]
+    }
+}
+
+impl From<[PathBuf; 6]> for NeighbourParts {
+    /// In the order of [`recipe::neighbours`].
+    fn from(
+        [ginkgo, agnhost, csi_provisioner, cert_manager, cainjector, cert_manager_crds]: [PathBuf; 6],
+    ) -> Self {
+        Self { ginkgo, agnhost, csi_provisioner, cert_manager, cainjector, cert_manager_crds }
     }
 }

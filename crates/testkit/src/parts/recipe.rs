@@ -142,8 +142,6 @@ pub(super) fn kubernetes() -> [Recipe; 6] {
     ]
 }
 
-const CERT_MANAGER: &str = "github.com/cert-manager/cert-manager";
-
 /// Programs of others that the product works with in a cluster: six to eight minutes on two cores.
 pub(super) fn neighbours() -> [Recipe; 6] {
     [
@@ -188,7 +186,7 @@ pub(super) fn neighbours() -> [Recipe; 6] {
             part: "cert-manager-crds",
             program: "crds.yaml",
             source: Source::GoFiles {
-                module: CERT_MANAGER,
+                module: "github.com/cert-manager/cert-manager",
                 folder: "deploy/crds",
                 go_mod: pin!("cert-manager/go.mod"),
                 go_sum: pin!("cert-manager/go.sum"),

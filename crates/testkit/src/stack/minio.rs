@@ -15,6 +15,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 const START_LIMIT: Duration = Duration::from_secs(30);
+/// Where nobody but this machine reaches it.
+pub(super) const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const POLL: Duration = Duration::from_millis(20);
 const ATTEMPTS: u32 = 3;
 /// How long a signed request may be sent.
@@ -46,7 +48,19 @@ impl Minio {
     /// # Errors
     /// [`StackError`] with the end of the server's log.
     pub async fn start(program: &Path, tree: &TempTree) -> Result<Self, StackError> {
-        Self::attempt(program, tree, "minio", false).await
+        Self::start_at(LOCAL, program, tree).await
+    }
+
+    /// As [`Minio::start`], listening at `address`.
+    ///
+    /// # Errors
+    /// [`StackError`] with the end of the server's log.
+    pub(super) async fn start_at(
+        address: IpAddr,
+        program: &Path,
+        tree: &TempTree,
+    ) -> Result<Self, StackError> {
+        Self::attempt(program, tree, "minio", address, false).await
     }
 
     /// As [`Minio::start`] beside others, serving TLS with a certificate of an authority of its own:
@@ -55,21 +69,32 @@ impl Minio {
     /// # Errors
     /// [`StackError`] with the end of the server's log.
     pub async fn start_over_tls(program: &Path, tree: &TempTree, name: &str) -> Result<Self, StackError> {
-        Self::attempt(program, tree, name, true).await
+        Self::attempt(program, tree, name, LOCAL, true).await
     }
 
-    async fn attempt(program: &Path, tree: &TempTree, name: &str, tls: bool) -> Result<Self, StackError> {
+    async fn attempt(
+        program: &Path,
+        tree: &TempTree,
+        name: &str,
+        listens: IpAddr,
+        tls: bool,
+    ) -> Result<Self, StackError> {
         let mut attempt = 1;
         loop {
             let directory = tree.directory(&format!("{name}-{attempt}")).map_err(io("make", tree.path()))?;
-            match Self::start_once(program, directory, tls).await {
+            match Self::start_once(program, directory, listens, tls).await {
                 Err(StackError::Process(_)) if attempt < ATTEMPTS => attempt += 1,
                 outcome => return outcome,
             }
         }
     }
 
-    async fn start_once(program: &Path, directory: PathBuf, tls: bool) -> Result<Self, StackError> {
+    async fn start_once(
+        program: &Path,
+        directory: PathBuf,
+        listens: IpAddr,
+        tls: bool,
+    ) -> Result<Self, StackError> {
         let port = crate::free_port().map_err(io("find a port for", &directory))?;
         let root_user = format!("root-{}", crate::random_hex(4));
         let root_password = SecretString::from(crate::random_hex(16));
@@ -87,7 +112,7 @@ impl Minio {
             process: None,
             program: program.to_owned(),
             directory,
-            listens: Ipv4Addr::LOCALHOST.into(),
+            listens,
             port,
             root_user,
             root_password,
@@ -133,15 +158,6 @@ impl Minio {
         self.ready(&process).await?;
         self.process = Some(process);
         Ok(())
-    }
-
-    /// Starts it again so that all of the network reaches it: for a network namespace that leads nowhere.
-    ///
-    /// # Errors
-    /// [`StackError`] with the end of the server's log.
-    pub async fn restart_on_all_addresses(&mut self) -> Result<(), StackError> {
-        self.listens = Ipv4Addr::UNSPECIFIED.into();
-        self.restart().await
     }
 
     async fn ready(&self, process: &ProcessGuard) -> Result<(), StackError> {

@@ -15,6 +15,7 @@ mod vault;
 use crate::guard::{GuardError, TempTree};
 use crate::parts::Parts;
 use crate::programs::Programs;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -131,10 +132,27 @@ impl Stack {
     /// # Errors
     /// [`StackError`]; what had started has ended again.
     pub async fn start_on(host: Host, parts: &Parts, programs: &Programs) -> Result<Self, StackError> {
+        Self::assemble(host, minio::LOCAL, parts, programs).await
+    }
+
+    /// As [`Stack::start`], with a MinIO at all addresses, for pods: in a network namespace that leads nowhere.
+    ///
+    /// # Errors
+    /// [`StackError`]; what had started has ended again.
+    pub async fn start_for_pods(parts: &Parts, programs: &Programs) -> Result<Self, StackError> {
+        Self::assemble(Host::openbao(parts), Ipv4Addr::UNSPECIFIED.into(), parts, programs).await
+    }
+
+    async fn assemble(
+        host: Host,
+        address: IpAddr,
+        parts: &Parts,
+        programs: &Programs,
+    ) -> Result<Self, StackError> {
         let tree = TempTree::new().map_err(io("make a directory in", &std::env::temp_dir()))?;
         let (bao, minio) = tokio::join!(
             Bao::start(host, Some(&programs.vault_plugin), &tree),
-            Minio::start(&parts.minio, &tree)
+            Minio::start_at(address, &parts.minio, &tree)
         );
         let stack = Self { bao: bao?, minio: minio?, identities: Identities::generate()?, tree };
         setup::configure(&stack).await?;
