@@ -6,7 +6,7 @@
 use std::io::{ErrorKind, Read};
 use std::sync::{Mutex, PoisonError};
 
-use csi_proto::keeper::CAUSES;
+use csi_proto::keeper::is_cause;
 
 use crate::latch::Latch;
 
@@ -73,7 +73,7 @@ impl Excerpt {
         let mut start = 0;
         for line in self.bytes.split_inclusive(|&byte| byte == b'\n') {
             let whole = start > 0 || !self.cut;
-            if whole && CAUSES.iter().any(|words| line.starts_with(words.as_bytes())) {
+            if whole && is_cause(line) {
                 return Some(start);
             }
             start += line.len();

@@ -45,8 +45,11 @@ pub mod agent {
 
 /// The keeper: what the node plugin and the process that holds one mount say to each other.
 pub mod keeper {
-    /// How the lines begin in which Go's runtime says why it ends a program, before the stacks of all goroutines.
-    pub const CAUSES: [&str; 3] = ["fatal error:", "panic:", "runtime:"];
+    /// Whether in this line Go's runtime says why it ends a program; the stacks of all goroutines follow.
+    #[must_use]
+    pub fn is_cause(line: &[u8]) -> bool {
+        ["fatal error:", "panic:", "runtime:"].iter().any(|words| line.starts_with(words.as_bytes()))
+    }
 
     /// Version 1. [`Launch`](v1::Launch) travels once, over the keeper's stdin; [`Request`](v1::Request) and
     /// [`Reply`](v1::Reply) over its control socket, see [`crate::frame`].

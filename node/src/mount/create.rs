@@ -9,7 +9,7 @@ use crate::keeper::{self, Keeper, KeeperError};
 use crate::lease::{Generation, Lease};
 use boathouse_bucket::{BucketClient, BucketError, Http, S3Target};
 use boathouse_mounts::{FuseOptions, MountError, mount_fuse, open_fuse_device};
-use csi_proto::keeper::CAUSES;
+use csi_proto::keeper::is_cause;
 use csi_proto::keeper::v1::{Launch, Status};
 use nix::errno::Errno;
 use std::fs;
@@ -338,7 +338,7 @@ fn last_lines(status: &Status) -> String {
     let lines: Vec<&str> =
         status.last_output.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let last = lines.len().saturating_sub(SHOWN);
-    let cause = lines.iter().position(|line| CAUSES.iter().any(|words| line.starts_with(words)));
+    let cause = lines.iter().position(|line| is_cause(line.as_bytes()));
     let from = cause.map_or(last, |cause| cause.min(last));
     let shown = &lines[from..lines.len().min(from + SHOWN)];
     if shown.is_empty() { "(none)".to_owned() } else { shown.join(" | ") }
