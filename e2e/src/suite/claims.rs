@@ -1,6 +1,6 @@
 //! PersistentVolumeClaims: the controller from the chart, beside upstream's external-provisioner.
 
-use super::pods::{self, idle, with_volume};
+use super::pods::{self, claim};
 use super::product::{self, NAMESPACE};
 use super::runner::{Case, alone};
 use super::world::World;
@@ -23,26 +23,22 @@ const HAND_OVER: Duration = Duration::from_secs(60);
 
 fn claims_are_provisioned_and_keep_their_data(world: &mut World) -> anyhow::Result<()> {
     let tenant = world.tenant("claims")?;
-    let done = provisioned(world, &tenant);
-    // Whatever happened: other cases want the product as it was.
-    world.product.install(&world.cluster, &json!({}))?;
-    done?;
-    world.no_users(&tenant)
-}
-
-fn provisioned(world: &World, tenant: &Tenant) -> anyhow::Result<()> {
     let minio = world.stack.minio();
     product::prepare_controller(&world.cluster, minio)?;
     let mut values = product::with_controller(&tenant.bucket, minio);
     values["controller"]["storageClassSecrets"] = json!([OWN_KEYS]);
-    world.product.install(&world.cluster, &values)?;
-    let kubectl = world.cluster.kubectl();
+    world.with_values(&values, || provisioned(world, &tenant))?;
+    world.no_users(&tenant)
+}
+
+fn provisioned(world: &World, tenant: &Tenant) -> anyhow::Result<()> {
+    let (kubectl, minio) = (world.cluster.kubectl(), world.stack.minio());
     let own = json!({
         "csi.storage.k8s.io/provisioner-secret-name": OWN_KEYS,
         "csi.storage.k8s.io/provisioner-secret-namespace": NAMESPACE,
     });
     kubectl.apply(&[
-        product::keys(OWN_KEYS, minio),
+        product::keys_secret(NAMESPACE, OWN_KEYS, minio),
         class("plain", tenant, &json!({})),
         class("own-keys", tenant, &own),
         class("elsewhere", tenant, &json!({ "bucket": "shared" })),
@@ -65,25 +61,12 @@ fn provisioned(world: &World, tenant: &Tenant) -> anyhow::Result<()> {
 /// A folder of its own; both pods write to it, and the data outlives claim and volume.
 fn shared_by_two_pods(world: &World, tenant: &Tenant) -> anyhow::Result<()> {
     let (namespace, kubectl) = (tenant.namespace.as_str(), world.cluster.kubectl());
-    let claimed = json!({ "persistentVolumeClaim": { "claimName": "both" } });
-    kubectl.apply(&[
-        claim(namespace, "both", "plain", "ReadWriteMany"),
-        with_volume(idle(namespace, "one"), "/data", claimed.clone()),
-        with_volume(idle(namespace, "two"), "/data", claimed),
-    ])?;
+    kubectl.apply(&[claim(namespace, "both", "plain", "ReadWriteMany")])?;
     let volume = bound(kubectl, namespace, "both")?;
-    for pod in ["one", "two"] {
-        pods::running(kubectl, namespace, pod)?;
-    }
-    pods::shell(kubectl, namespace, "one", "echo from one > /data/file")?;
-    let read = pods::shell(kubectl, namespace, "two", "cat /data/file")?;
-    ensure!(read == "from one\n", "{read:?}");
     let object = kubectl.get("pv", None, &volume)?.context("no volume")?;
     let handle = &object["spec"]["csi"]["volumeHandle"];
     ensure!(*handle == format!("{}/{volume}", tenant.bucket), "{handle}");
-    for pod in ["one", "two"] {
-        pods::delete(kubectl, namespace, pod)?;
-    }
+    pods::two_share(kubectl, namespace, "both")?;
     unclaim(kubectl, namespace, "both", &volume)?;
     let kept = world.block(world.stack.minio().get_object(&tenant.bucket, &format!("{volume}/file")))?;
     ensure!(kept == b"from one\n", "after its deletion the volume has {kept:?}");
@@ -173,18 +156,5 @@ fn class(name: &str, tenant: &Tenant, more: &Value) -> Value {
         "metadata": { "name": name },
         "provisioner": pods::DRIVER,
         "parameters": parameters,
-    })
-}
-
-fn claim(namespace: &str, name: &str, class: &str, mode: &str) -> Value {
-    json!({
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": { "name": name, "namespace": namespace },
-        "spec": {
-            "accessModes": [mode],
-            "resources": { "requests": { "storage": "1Gi" } },
-            "storageClassName": class,
-        },
     })
 }

@@ -1,13 +1,13 @@
 //! csi-sanity against the driver as it is deployed.
 
 use super::pods::DRIVER;
+use super::product;
 use super::runner::{Case, alone};
 use super::world::{AUDIENCE, World};
 use anyhow::{Context as _, ensure};
 use boathouse_testkit::guard::ProcessGuard;
 use boathouse_testkit::parts::Parts;
 use boathouse_testkit::programs::{Profile, Programs};
-use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -52,8 +52,7 @@ fn csi_sanity_on_the_deployed_driver(world: &mut World) -> anyhow::Result<()> {
     let token = kubectl.run(&["create", "token", "default", "-n", "sanity", "--audience", AUDIENCE])?;
     let expires = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
     let tokens = json!({ AUDIENCE: { "token": token.trim(), "expirationTimestamp": expires.to_string() } });
-    let keys =
-        json!({ "accessKeyId": minio.root_user(), "secretAccessKey": minio.root_password().expose_secret() });
+    let keys = product::keys(minio);
     let secrets = secret_file(
         &directory,
         &json!({

@@ -133,3 +133,34 @@ pub(super) fn round_trip(kubectl: &Kubectl, namespace: &str, pod: &str, path: &s
     ensure!(said == "well\n", "{path} in {pod}: read {said:?}");
     Ok(())
 }
+
+/// A claim of 1 GiB.
+pub(super) fn claim(namespace: &str, name: &str, class: &str, mode: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": { "name": name, "namespace": namespace },
+        "spec": {
+            "accessModes": [mode],
+            "resources": { "requests": { "storage": "1Gi" } },
+            "storageClassName": class,
+        },
+    })
+}
+
+/// Of two pods with a claim, one reads what the other has written to `file`; then both end.
+pub(super) fn two_share(kubectl: &Kubectl, namespace: &str, claim: &str) -> anyhow::Result<()> {
+    let claimed = json!({ "persistentVolumeClaim": { "claimName": claim } });
+    let pods = ["one", "two"];
+    kubectl.apply(&pods.map(|pod| with_volume(idle(namespace, pod), "/data", claimed.clone())))?;
+    for pod in pods {
+        running(kubectl, namespace, pod)?;
+    }
+    shell(kubectl, namespace, "one", "echo from one > /data/file")?;
+    let read = shell(kubectl, namespace, "two", "cat /data/file")?;
+    ensure!(read == "from one\n", "{read:?}");
+    for pod in pods {
+        delete(kubectl, namespace, pod)?;
+    }
+    Ok(())
+}

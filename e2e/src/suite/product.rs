@@ -85,7 +85,7 @@ const KEYS: &str = "boathouse-s3";
 /// Makes what [`with_controller`] needs.
 pub(super) fn prepare_controller(cluster: &Cluster, minio: &Minio) -> anyhow::Result<()> {
     neighbours::import_provisioner(cluster)?;
-    cluster.kubectl().apply(&[keys(KEYS, minio)])
+    cluster.kubectl().apply(&[keys_secret(NAMESPACE, KEYS, minio)])
 }
 
 /// Changes of values that run the controller for `bucket`, beside upstream's provisioner. Its pods are not in the
@@ -108,16 +108,18 @@ fn endpoint_for_pods(minio: &Minio) -> String {
     minio.url().replace("127.0.0.1", NODE_ADDRESS)
 }
 
-/// A Secret with MinIO's root keys, in the product's namespace.
-pub(super) fn keys(name: &str, minio: &Minio) -> Value {
+/// MinIO's root keys as the driver reads them.
+pub(super) fn keys(minio: &Minio) -> Value {
+    json!({ "accessKeyId": minio.root_user(), "secretAccessKey": minio.root_password().expose_secret() })
+}
+
+/// A Secret with MinIO's root keys.
+pub(super) fn keys_secret(namespace: &str, name: &str, minio: &Minio) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": { "name": name, "namespace": NAMESPACE },
-        "stringData": {
-            "accessKeyId": minio.root_user(),
-            "secretAccessKey": minio.root_password().expose_secret(),
-        },
+        "metadata": { "name": name, "namespace": namespace },
+        "stringData": keys(minio),
     })
 }
 

@@ -13,7 +13,7 @@ use boathouse_testkit::stack::{AUTH_ROLE, Tenant};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -29,10 +29,8 @@ fn upstream_storage_tests(world: &mut World) -> anyhow::Result<()> {
     shared_keys(world, &tenant)?;
     let minio = world.stack.minio();
     product::prepare_controller(&world.cluster, minio)?;
-    world.product.install(&world.cluster, &product::with_controller(&tenant.bucket, minio))?;
-    let done = as_expected(world, &tenant);
-    world.product.install(&world.cluster, &json!({}))?;
-    done?;
+    let values = product::with_controller(&tenant.bucket, minio);
+    world.with_values(&values, || as_expected(world, &tenant))?;
     world.no_users(&tenant)
 }
 
@@ -76,12 +74,9 @@ fn images(world: &World) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn path(name: &str) -> PathBuf {
-    boathouse_testkit::repository().join("e2e/upstream").join(name)
-}
-
 fn file(name: &str) -> anyhow::Result<String> {
-    fs::read_to_string(path(name)).with_context(|| format!("read e2e/upstream/{name}"))
+    let path = boathouse_testkit::repository().join("e2e/upstream").join(name);
+    fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
 }
 
 /// Runs them; those in focus.
@@ -89,9 +84,8 @@ fn run(world: &World, tenant: &Tenant, left_out: &LeftOut) -> anyhow::Result<Vec
     let kubernetes = KubernetesParts::locate()?;
     let directory = world.cluster.place().path("upstream");
     fs::create_dir_all(&directory).context("make a directory for upstream's tests")?;
-    let class = directory.join("class.yaml");
-    let described = [("driver.yaml", directory.join("driver.yaml")), ("class.yaml", class.clone())];
-    for (name, to) in &described {
+    let [driver, class] = ["driver.yaml", "class.yaml"].map(|name| directory.join(name));
+    for (name, to) in [("driver.yaml", &driver), ("class.yaml", &class)] {
         let text = file(name)?.replace("{vault-path}", &tenant.vault_path);
         let text = text.replace("{class}", &class.display().to_string());
         fs::write(to, text).with_context(|| format!("write {}", to.display()))?;
@@ -106,7 +100,7 @@ fn run(world: &World, tenant: &Tenant, left_out: &LeftOut) -> anyhow::Result<Vec
     command.arg(&kubernetes.e2e).arg("--");
     let flag = |name: &str, path: &Path| format!("--{name}={}", path.display());
     command.args([
-        flag("storage.testdriver", &described[0].1),
+        flag("storage.testdriver", &driver),
         flag("kubeconfig", &world.cluster.place().path("pki/admin.kubeconfig")),
         flag("kubectl-path", &kubernetes.kubectl),
     ]);
@@ -185,24 +179,22 @@ struct Reason {
 impl LeftOut {
     /// Whether there is a reason for each case that did not run, and a case for each reason.
     fn explains(&self, specs: &[Spec]) -> anyhow::Result<()> {
-        let mut said: Vec<&str> = specs.iter().filter_map(Spec::skipped).collect();
-        for Reason { what, why } in &self.skipped {
-            let before = said.len();
-            said.retain(|text| !text.contains(what));
-            ensure!(said.len() < before, "nothing was left out because {what:?}: remove that entry");
-            ensure!(!why.trim().is_empty(), "{what:?} has no reason");
-        }
-        said.dedup();
-        ensure!(said.is_empty(), "left out, and left-out.json does not say why: {said:#?}");
+        let said = specs.iter().filter_map(Spec::skipped).map(str::to_owned).collect();
+        explained("said upstream", said, &self.skipped)?;
         let silent = |spec: &&Spec| spec.is("skipped") && spec.skipped().is_none_or(str::is_empty);
-        let mut excluded: Vec<String> = specs.iter().filter(silent).map(Spec::name).collect();
-        for Reason { what, why } in &self.excluded {
-            let before = excluded.len();
-            excluded.retain(|name| !name.contains(what));
-            ensure!(excluded.len() < before, "no case has {what:?} in its name: remove that entry");
-            ensure!(!why.trim().is_empty(), "{what:?} has no reason");
-        }
-        ensure!(excluded.is_empty(), "not run, and nobody says why: {excluded:#?}");
-        Ok(())
+        explained("not run", specs.iter().filter(silent).map(Spec::name).collect(), &self.excluded)
     }
+}
+
+/// Whether each text has the words of a reason in it, and each reason its words in a text.
+fn explained(kind: &str, mut texts: Vec<String>, reasons: &[Reason]) -> anyhow::Result<()> {
+    for Reason { what, why } in reasons {
+        let before = texts.len();
+        texts.retain(|text| !text.contains(what));
+        ensure!(texts.len() < before, "{kind}: nothing has {what:?} in it, remove that entry");
+        ensure!(!why.trim().is_empty(), "{what:?} has no reason");
+    }
+    texts.dedup();
+    ensure!(texts.is_empty(), "{kind}, and left-out.json does not say why: {texts:#?}");
+    Ok(())
 }

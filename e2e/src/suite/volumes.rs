@@ -1,12 +1,12 @@
 //! What a pod can mount, and how.
 
 use super::pods::{self, flex, idle, inline, options, with_volume};
+use super::product;
 use super::runner::{Case, alone, beside};
 use super::world::World;
 use anyhow::{Context as _, ensure};
 use boathouse_testkit::parts::Parts;
 use boathouse_testkit::stack::Minio;
-use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 pub(super) fn cases() -> Vec<Case<World>> {
@@ -46,14 +46,14 @@ fn inline_volumes_of_a_notebook(world: &World) -> anyhow::Result<()> {
     world.no_users(&tenant)
 }
 
-fn volume(name: &str, options: &Value, modes: &[&str]) -> Value {
+fn volume(name: &str, options: &Value, mode: &str) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "PersistentVolume",
         "metadata": { "name": name },
         "spec": {
             "capacity": { "storage": "1Gi" },
-            "accessModes": modes,
+            "accessModes": [mode],
             "persistentVolumeReclaimPolicy": "Retain",
             "storageClassName": "",
             "csi": { "driver": pods::DRIVER, "volumeHandle": name, "volumeAttributes": options },
@@ -61,41 +61,20 @@ fn volume(name: &str, options: &Value, modes: &[&str]) -> Value {
     })
 }
 
-fn claim(namespace: &str, name: &str, modes: &[&str]) -> Value {
-    json!({
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": { "name": name, "namespace": namespace },
-        "spec": {
-            "accessModes": modes,
-            "resources": { "requests": { "storage": "1Gi" } },
-            "storageClassName": "",
-            "volumeName": name,
-        },
-    })
+/// To the volume of its name.
+fn claim_of(namespace: &str, name: &str, mode: &str) -> Value {
+    let mut claim = pods::claim(namespace, name, "", mode);
+    claim["spec"]["volumeName"] = name.into();
+    claim
 }
 
 /// Both pods see each other's files.
 fn persistent_volume_of_two_pods(world: &World) -> anyhow::Result<()> {
     let tenant = world.tenant("pv-two")?;
     let (namespace, kubectl) = (tenant.namespace.as_str(), world.cluster.kubectl());
-    let modes = ["ReadWriteMany"];
-    let claimed = json!({ "persistentVolumeClaim": { "claimName": "pv-two" } });
-    kubectl.apply(&[
-        volume("pv-two", &options(&tenant), &modes),
-        claim(namespace, "pv-two", &modes),
-        with_volume(idle(namespace, "one"), "/data", claimed.clone()),
-        with_volume(idle(namespace, "two"), "/data", claimed),
-    ])?;
-    for pod in ["one", "two"] {
-        pods::running(kubectl, namespace, pod)?;
-    }
-    pods::shell(kubectl, namespace, "one", "echo from one > /data/file")?;
-    let read = pods::shell(kubectl, namespace, "two", "cat /data/file")?;
-    ensure!(read == "from one\n", "{read:?}");
-    for pod in ["one", "two"] {
-        pods::delete(kubectl, namespace, pod)?;
-    }
+    let mode = "ReadWriteMany";
+    kubectl.apply(&[volume("pv-two", &options(&tenant), mode), claim_of(namespace, "pv-two", mode)])?;
+    pods::two_share(kubectl, namespace, "pv-two")?;
     kubectl.run(&["delete", "pvc", "pv-two", "-n", namespace])?;
     kubectl.run(&["delete", "pv", "pv-two"])?;
     world.no_users(&tenant)
@@ -105,11 +84,11 @@ fn persistent_volume_of_two_pods(world: &World) -> anyhow::Result<()> {
 fn persistent_volume_read_only(world: &World) -> anyhow::Result<()> {
     let tenant = world.tenant("pv-ro")?;
     let (namespace, kubectl) = (tenant.namespace.as_str(), world.cluster.kubectl());
-    let modes = ["ReadOnlyMany"];
+    let mode = "ReadOnlyMany";
     let claimed = json!({ "persistentVolumeClaim": { "claimName": "pv-ro", "readOnly": true } });
     kubectl.apply(&[
-        volume("pv-ro", &options(&tenant), &modes),
-        claim(namespace, "pv-ro", &modes),
+        volume("pv-ro", &options(&tenant), mode),
+        claim_of(namespace, "pv-ro", mode),
         with_volume(idle(namespace, "reader"), "/data", claimed),
     ])?;
     pods::running(kubectl, namespace, "reader")?;
@@ -146,15 +125,7 @@ fn a_server_with_an_authority_of_its_own(world: &mut World) -> anyhow::Result<()
     })?;
     let kubectl = world.cluster.kubectl();
     world.namespace(NAMESPACE)?;
-    let keys = json!({
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": { "name": "keys", "namespace": NAMESPACE },
-        "stringData": {
-            "accessKeyId": minio.root_user(),
-            "secretAccessKey": minio.root_password().expose_secret(),
-        },
-    });
+    let keys = product::keys_secret(NAMESPACE, "keys", &minio);
     let mut volume = inline(&json!({ "bucket": "data", "endpoint": minio.url(), "ca": "lake" }));
     volume["csi"]["nodePublishSecretRef"] = json!({ "name": "keys" });
     kubectl.apply(&[keys, with_volume(idle(NAMESPACE, "pod"), "/data", volume)])?;

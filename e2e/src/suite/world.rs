@@ -8,7 +8,7 @@ use anyhow::{Context as _, ensure};
 use boathouse_testkit::parts::{KubernetesParts, Parts};
 use boathouse_testkit::programs::{Profile, Programs};
 use boathouse_testkit::stack::{AUTH_ROLE, ENGINE_MOUNT, Stack, Tenant};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::future::Future;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -38,12 +38,7 @@ impl World {
         let programs = Programs::locate(Profile::Release)?;
         let runtime = Runtime::new().context("start a runtime")?;
         // The stack starts while the cluster does.
-        let stack = runtime.spawn(async move {
-            let mut stack = Stack::start(&parts, &programs).await?;
-            // Pods that are not in the node's network reach it too.
-            stack.minio_mut().restart_on_all_addresses().await?;
-            anyhow::Ok(stack)
-        });
+        let stack = runtime.spawn(async move { Stack::start_for_pods(&parts, &programs).await });
         let cluster = Cluster::start(place, &kubernetes, &say)?;
         let stack = runtime.block_on(stack).context("start OpenBao and MinIO")??;
         let product = Product::new(place, &stack)?;
@@ -126,6 +121,17 @@ impl World {
             kubectl.get("serviceaccount", Some(name), "default")
         })?;
         Ok(())
+    }
+
+    /// Does `work` with `changes` over the chart's values. Other cases find the product as it was, whatever happens.
+    pub(super) fn with_values(
+        &self,
+        changes: &Value,
+        work: impl FnOnce() -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let done = self.product.install(&self.cluster, changes).and_then(|()| work());
+        self.product.install(&self.cluster, &json!({}))?;
+        done
     }
 
     /// Waits until MinIO has no user of a tenant any more.

@@ -66,6 +66,22 @@ fn unlimited(scene: &Scene) -> bool {
     unlimited
 }
 
+/// A node plugin whose mounts may have [`LIMIT`] processes, and `goofys` for a daemon.
+async fn limited(shared: &Shared, stack: &Stack, name: &str, goofys: PathBuf) -> anyhow::Result<Scene> {
+    let limit = LIMIT.to_string();
+    Scene::with(shared, stack, name, |options| {
+        options.flag("--goofys", goofys).flag("--mount-pids-limit", limit)
+    })
+    .await
+}
+
+/// The one cgroup that limits processes, where there is one mount.
+fn the_limiting(scene: &Scene) -> anyhow::Result<PathBuf> {
+    let cgroups = limiting(scene);
+    let [cgroup] = cgroups.as_slice() else { bail!("cgroups with a process limit: {cgroups:?}") };
+    Ok(cgroup.clone())
+}
+
 /// The cgroups that limit processes, of the mounts there are.
 fn limiting(scene: &Scene) -> Vec<PathBuf> {
     let mounts = scene.mounts();
@@ -86,25 +102,23 @@ fn number(cgroup: &Path, file: &str) -> anyhow::Result<u64> {
 /// goofys itself is far from the limit: on two cores it has a dozen threads under any load. Whether it needs another
 /// while there is none is chance, so its own mount may die here; its pod's next publish works either way.
 async fn the_process_limit_holds_in_one_mount_alone(shared: &Shared, stack: &Stack) -> anyhow::Result<()> {
-    let limit = LIMIT.to_string();
-    let scene =
-        Scene::with(shared, stack, "forks", |options| options.flag("--mount-pids-limit", limit)).await?;
+    let scene = limited(shared, stack, "forks", shared.parts.goofys.clone()).await?;
     if unlimited(&scene) {
         return scene.finish(stack).await;
     }
     let volume = scene.volume("other");
     let target = scene.node.publish(stack.identities(), &volume).await?;
-    let limited = limiting(&scene);
-    let [cgroup] = limited.as_slice() else { bail!("cgroups with a process limit: {limited:?}") };
+    let cgroup = the_limiting(&scene)?;
     let other = scene.volume("nb").with("bucket", "forks:beside");
     let beside = scene.node.publish(stack.identities(), &other).await?;
-    ensure!(number(cgroup, "pids.max")? == LIMIT && number(cgroup, "pids.events")? == 0);
+    ensure!(number(&cgroup, "pids.max")? == LIMIT && number(&cgroup, "pids.events")? == 0);
 
     let load = Load::on(&beside);
-    let forks = Forks::inside(cgroup)?;
-    ensure!(number(cgroup, "pids.events")? > 0, "nothing was refused");
-    ensure!(number(cgroup, "pids.current")? <= LIMIT, "{} processes", number(cgroup, "pids.current")?);
-    for cgroup in limiting(&scene).iter().filter(|one| *one != cgroup) {
+    let forks = Forks::inside(&cgroup)?;
+    ensure!(number(&cgroup, "pids.events")? > 0, "nothing was refused");
+    let processes = number(&cgroup, "pids.current")?;
+    ensure!(processes <= LIMIT, "{processes} processes");
+    for cgroup in limiting(&scene).iter().filter(|one| **one != cgroup) {
         ensure!(number(cgroup, "pids.events")? == 0, "the other mount is limited, too");
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -144,11 +158,7 @@ exec {goofys} "$@""#,
         goofys = goofys.display(),
     );
     let fake = fake_daemon(stack, "fake-crowded", &script)?;
-    let limit = LIMIT.to_string();
-    let scene = Scene::with(shared, stack, "crowded", |options| {
-        options.flag("--goofys", fake).flag("--mount-pids-limit", limit)
-    })
-    .await?;
+    let scene = limited(shared, stack, "crowded", fake).await?;
     if unlimited(&scene) {
         return scene.finish(stack).await;
     }
@@ -190,19 +200,14 @@ exec {} "$@""#,
         goofys.display()
     );
     let fake = fake_daemon(stack, "fake-parent", &script)?;
-    let limit = LIMIT.to_string();
-    let scene = Scene::with(shared, stack, "orphans", |options| {
-        options.flag("--goofys", fake).flag("--mount-pids-limit", limit)
-    })
-    .await?;
+    let scene = limited(shared, stack, "orphans", fake).await?;
     if unlimited(&scene) {
         return scene.finish(stack).await;
     }
     let volume = scene.volume("nb");
     let target = scene.node.publish(stack.identities(), &volume).await?;
     fs::write(target.join("one"), "1")?;
-    let limited = limiting(&scene);
-    let [cgroup] = limited.as_slice() else { bail!("cgroups with a process limit: {limited:?}") };
+    let cgroup = the_limiting(&scene)?;
     let members = fs::read_to_string(cgroup.join("cgroup.procs"))?;
     let is_orphan =
         |pid: &&str| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|it| it == "sleep\n");
