@@ -130,7 +130,7 @@ impl Parts {
 }
 
 impl From<[PathBuf; 6]> for Parts {
-    /// In the order of [`recipe::all`].
+    /// In the order of `recipe::all`.
     fn from([bao, bao_2_6, goofys, csi_sanity, minio, vault_1_4]: [PathBuf; 6]) -> Self {
         Self { bao, bao_2_6, vault_1_4, minio, goofys, csi_sanity }
     }
@@ -184,7 +184,7 @@ impl KubernetesParts {
 }
 
 impl From<[PathBuf; 6]> for KubernetesParts {
-    /// In the order of [`recipe::kubernetes`].
+    /// In the order of `recipe::kubernetes`.
     fn from([kubectl, scheduler, controller_manager, apiserver, kubelet, e2e]: [PathBuf; 6]) -> Self {
         Self { kubectl, scheduler, controller_manager, apiserver, kubelet, e2e }
     }
@@ -223,7 +223,7 @@ impl PackagingParts {
 }
 
 impl From<[PathBuf; 2]> for PackagingParts {
-    /// In the order of [`recipe::packaging`].
+    /// In the order of `recipe::packaging`.
     fn from([kustomize, helm]: [PathBuf; 2]) -> Self {
         Self { helm, kustomize }
     }

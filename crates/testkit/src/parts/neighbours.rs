@@ -52,7 +52,7 @@ impl NeighbourParts {
 }
 
 impl From<[PathBuf; 6]> for NeighbourParts {
-    /// In the order of [`recipe::neighbours`].
+    /// In the order of `recipe::neighbours`.
     fn from(
         [ginkgo, agnhost, csi_provisioner, cert_manager, cainjector, cert_manager_crds]: [PathBuf; 6],
     ) -> Self {
